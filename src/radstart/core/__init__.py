@@ -1,0 +1,1 @@
+"""Errors, whole files, hashes, random streams, progress: what every room may use."""

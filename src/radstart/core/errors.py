@@ -1,0 +1,41 @@
+"""The one error for the person at the keyboard.
+
+Raised wherever the input, the files or the options are at fault; printed by the command line as
+one line on stderr with exit code 2. Anything else that escapes is a bug and keeps its traceback.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RadstartError(Exception):
+    """What is wrong, where, what was received, and what to do about it.
+
+    Args:
+        what: the fault in a few words, without a final stop.
+        where: file, line, column, option or key at fault.
+        got: what was received there.
+        remedy: what the person can do next.
+    """
+
+    def __init__(self, what: str, where: str = "", got: str = "", remedy: str = "") -> None:
+        """Keep the four parts; constructible from one string alone."""
+        super().__init__(what, where, got, remedy)
+        self.what, self.where, self.got, self.remedy = what, where, got, remedy
+
+    def __str__(self) -> str:
+        """Return the one line that a person reads."""
+        line = f"{self.where}: {self.what}" if self.where else self.what
+        if self.got:
+            line += f" (got {self.got})"
+        if self.remedy:
+            line += f"; {self.remedy}"
+        return " ".join(line.split())
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean ...? known: ..." for a name that is none of `known`."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+    return (f"did you mean {' or '.join(close)}? " if close else "") + f"known: {listed}"
