@@ -1,0 +1,104 @@
+"""Budgets: a nested share of the labelled units of training and validation."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radstart.core.errors import RadstartError
+from radstart.core.random import stream
+from radstart.dataset.parts import Parts
+from radstart.dataset.strata import Counts, count_classes
+from radstart.dataset.tables import Strings
+from radstart.dataset.units import Units
+
+_KEEP = {"train": 2, "validation": 1}  # units of every class that come first
+
+
+def draw_budget(
+    units: Units, parts: Parts, labels: Strings, budget: float, seed: int
+) -> NDArray[np.bool_]:
+    """Draw the rows of training and validation that a budget allows.
+
+    The units of each part are ordered once per seed, so that every prefix has about the classes of
+    the whole; a budget takes the first `budget` x number of units (rounded, at least one). Budgets
+    of one seed are therefore nested. The order begins with a unit of every class, in training with
+    two where a class has two. A budget of 1 is everything, for every seed.
+
+    Args:
+        units: of the dataset.
+        parts: of the dataset.
+        labels: object array (N,), as `text(rows, "label")`.
+        budget: above 0, at most 1.
+        seed: the run's seed.
+
+    Returns:
+        used rows of training and validation, bool (N,).
+
+    Raises:
+        RadstartError: out of range, or too small for a unit of every class in both parts; then the
+            smallest budget that works is named.
+    """
+    if not 0 < budget <= 1:
+        raise RadstartError("is out of range", "budget", str(budget), "above 0, at most 1")
+    used = np.zeros(len(labels), bool)
+    smallest = 0.0
+    for part, keep in _KEEP.items():
+        rows = parts.part == part
+        names, _, counts = count_classes(units.unit[rows], labels[rows])
+        order = _order(counts, keep, stream(seed, "budget", part))
+        covered = (np.cumsum(counts[order] > 0, axis=0) > 0).all(axis=1)
+        needed = int(np.argmax(covered)) + 1
+        smallest = max(smallest, _smallest(needed, len(names)))
+        taken = names[order[: _number(budget, len(names))]]
+        used |= rows & np.isin(units.unit, taken)
+    if budget < smallest:
+        raise RadstartError(
+            "is too small: some class would have no unit in training or validation",
+            "budget",
+            f"{budget:g}",
+            f"the smallest that works here is {smallest:g}",
+        )
+    return used
+
+
+def _number(budget: float, n_units: int) -> int:
+    return max(1, math.floor(budget * n_units + 0.5))
+
+
+def _smallest(needed: int, n_units: int) -> float:
+    """Return the smallest budget, in thousandths, that takes at least `needed` units."""
+    if needed <= 1:
+        return 0.0
+    thousandths = math.ceil((needed - 0.5) / n_units * 1000)
+    while _number(thousandths / 1000, n_units) < needed:
+        thousandths += 1
+    return thousandths / 1000
+
+
+def _order(counts: Counts, keep: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Order units so that every prefix is stratified, `keep` units of every class first.
+
+    A unit's stratum is the rarest of its classes. Unit r of a stratum of n stands at (r + u) / n,
+    u uniform for each stratum: systematic sampling in every prefix.
+    """
+    has = counts > 0
+    with_class = has.sum(axis=0)
+    stratum = np.where(has, with_class, len(counts) + 1).argmin(axis=1)
+    start = rng.random((counts.shape[1],))
+    shuffled = rng.permutation(len(counts))
+    place = np.zeros(len(counts))
+    for label in range(counts.shape[1]):
+        members = shuffled[stratum[shuffled] == label]
+        place[members] = (np.arange(len(members)) + start[label]) / max(len(members), 1)
+    order = np.argsort(place, kind="stable")
+
+    first: list[int] = []
+    waiting = order.tolist()
+    for times in range(1, keep + 1):
+        for label in np.argsort(with_class, kind="stable").tolist():
+            if sum(bool(has[unit, label]) for unit in first) < times:
+                more = [unit for unit in waiting if has[unit, label] and unit not in first]
+                first += more[:1]
+    rest = order[~np.isin(order, first)]
+    return np.concatenate([np.array(first, np.intp), rest])

@@ -1,0 +1,120 @@
+"""Reading CSV as people write it: any usual delimiter, encoding and line end; cells are text."""
+
+import codecs
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from radstart.core.errors import RadstartError
+
+EMPTY = frozenset({"", "nan", "na", "n/a", "<na>", "null", "#n/a"})  # lower case
+_DELIMITERS = ",;\t"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file.
+
+    Attributes:
+        path: where it was read.
+        header: names of the columns, stripped.
+        lines: the line, as an editor counts, at which each record starts.
+        records: cells as they stand, as many as the header has.
+        faults: for records that do not fit the header, what is wrong; else "".
+        content: the file's bytes.
+    """
+
+    path: Path
+    header: tuple[str, ...]
+    lines: tuple[int, ...]
+    records: tuple[tuple[str, ...], ...]
+    faults: tuple[str, ...]
+    content: bytes
+
+    def column(self, name: str) -> list[str]:
+        """Return the cells of a column, stripped; "" for what means "no value" (NaN, NA, ...)."""
+        index = self.header.index(name)
+        cells = [record[index].strip() for record in self.records]
+        return ["" if cell.lower() in EMPTY else cell for cell in cells]
+
+    def raw(self, name: str) -> list[str]:
+        """Return the cells of a column as they stand."""
+        index = self.header.index(name)
+        return [record[index] for record in self.records]
+
+
+def read_csv(path: Path, expected: frozenset[str] = frozenset()) -> Table:
+    """Read a CSV: comma, semicolon or tab; UTF-8 (with or without BOM), UTF-16 with BOM, Latin-1.
+
+    Args:
+        path: the file.
+        expected: names that the header may have; they help to tell the delimiter.
+
+    Raises:
+        RadstartError: absent, empty, not text, a quote that is not closed, or no records.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RadstartError(
+            "cannot read the labels", str(path), error.strerror or str(error), "check --labels"
+        ) from error
+    if not content.strip():
+        raise RadstartError("is empty", str(path), f"{len(content)} bytes", "check --labels")
+    text = _decode(content, path)
+    delimiter = _delimiter(text, {name.lower() for name in expected})
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    start = 1
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append(row)
+                lines.append(start)
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise RadstartError(
+            "cannot be read as CSV", f"{path}, line {start}", str(error), "mend the quotes there"
+        ) from error
+    if len(rows) < 2:
+        raise RadstartError("has no records under its header", str(path), f"{len(rows)} line")
+    header = tuple(cell.strip() for cell in rows[0])
+    faults = tuple(_fault(row, len(header)) for row in rows[1:])
+    width = len(header)
+    records = tuple(tuple((row + [""] * width)[:width]) for row in rows[1:])
+    return Table(path, header, tuple(lines[1:]), records, faults, content)
+
+
+def _decode(content: bytes, path: Path) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encodings = ["utf-16"]
+    else:
+        encodings = ["utf-8-sig", "latin-1"]
+        if b"\0" in content:
+            raise RadstartError("is not text", str(path), "zero bytes", "export it as CSV")
+    for encoding in encodings:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise RadstartError("is not text", str(path), "broken UTF-16", "export it as CSV in UTF-8")
+
+
+def _delimiter(text: str, expected: set[str]) -> str:
+    """Return the delimiter whose header has the most expected names, then the most cells."""
+    first = next(line for line in text.splitlines() if line.strip())
+
+    def score(delimiter: str) -> tuple[int, int]:
+        cells = next(csv.reader([first], delimiter=delimiter), [])
+        names = {cell.strip().lower() for cell in cells}
+        return len(names & expected), len(cells)
+
+    return max(_DELIMITERS, key=score)
+
+
+def _fault(row: list[str], width: int) -> str:
+    if len(row) > width and any(cell.strip() for cell in row[width:]):
+        return f"{len(row)} cells where the header has {width}"
+    return ""

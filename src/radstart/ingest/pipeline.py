@@ -1,0 +1,249 @@
+"""From a folder of images to a dataset: every image is decoded once, in threads."""
+
+import errno
+import hashlib
+import os
+import shutil
+import socket
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from radstart.core.errors import RadstartError
+from radstart.core.progress import Progress
+from radstart.dataset import Dataset, PixelWriter, open_dataset, save_dataset
+from radstart.ingest.checks import (
+    Stored,
+    class_order,
+    too_many,
+    without_contradictions,
+    without_repeats,
+)
+from radstart.ingest.columns import Columns
+from radstart.ingest.listing import Listing, Record, Rejected, list_csv, list_folders
+from radstart.ingest.readers import Unreadable, read_raster
+from radstart.ingest.readers.raster import Pixels
+
+_VERSION = "1"  # part of the source fingerprint: raise it when the same files are read otherwise
+_BATCH = 128  # images decoded before they are written
+
+
+def ingest_folder(
+    data: Path,
+    out: Path,
+    *,
+    labels: Path | None = None,
+    columns: Columns | None = None,
+    positive: str | None = None,
+    max_side: int = 512,
+    max_rejected: float = 0.05,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Read a folder of images into a dataset; DATA is never written to.
+
+    The dataset appears whole or not at all. Where `out` already holds the dataset of the same
+    source (the CSV, the columns, and every file's name, size and time), it is opened.
+
+    Args:
+        data: folder of PNG, JPEG, BMP, TIFF, static GIF or WebP images.
+        out: folder of the dataset, outside of `data`.
+        labels: CSV with at least an image and a label column, as it stands or inside `data`;
+            without one the folders are the classes.
+        columns: names of its columns.
+        positive: the positive one of two classes; else the one whose opposite is called normal,
+            negative, no, ..., else the second by name.
+        max_side: longest side kept, in pixels; larger images are shrunk (AREA).
+        max_rejected: share of rows that may be refused.
+        progress: shown while images are read.
+
+    Raises:
+        RadstartError: bad options or columns, fewer than two labels, too many rejected rows,
+            another dataset in `out`, or nothing can be written.
+    """
+    progress = progress or Progress()
+    if not data.is_dir():
+        raise RadstartError("is not a folder", str(data), remedy="name the folder of the images")
+    if out.resolve().is_relative_to(data.resolve()):
+        raise RadstartError("lies inside DATA, which is never written to", str(out))
+    if max_side < 8:
+        raise RadstartError("is out of range", "longest side", str(max_side), "at least 8 pixels")
+    listing = list_csv(data, labels, columns or Columns()) if labels else list_folders(data)
+    source = listing.fingerprint(_VERSION, str(max_side), positive or "")
+    if out.exists() and any(out.iterdir()):
+        return _reopen(out, source)
+    class_order({record.values["label"] for record in listing.records}, listing, positive)
+    temporary = out.with_name(f".{out.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    try:
+        _sweep(out)
+        temporary.mkdir(parents=True)
+        _build(temporary, data, listing, source, positive, max_side, max_rejected, progress)
+        _sync(temporary)
+        try:
+            temporary.rename(out)
+        except OSError as error:  # another process was first
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return _reopen(out, source)
+        _sync_folder(out.parent)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RadstartError(
+            "cannot write the dataset", str(out), reason, "free space or choose --out"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return open_dataset(out)
+
+
+def _reopen(out: Path, source: str) -> Dataset:
+    dataset = open_dataset(out)
+    if dataset.facts.get("source") != source:
+        raise RadstartError(
+            "holds a dataset made from other images, labels or columns (or they have changed)",
+            str(out),
+            remedy="choose another --out, or delete this folder",
+        )
+    return dataset
+
+
+def _build(
+    folder: Path,
+    data: Path,
+    listing: Listing,
+    source: str,
+    positive: str | None,
+    max_side: int,
+    max_rejected: float,
+    progress: Progress,
+) -> None:
+    records, rejected = without_repeats(listing.records)
+    rejected = [*listing.rejected, *rejected]
+    images, unreadable = _decode(folder, records, listing, max_side, progress)
+    rejected += unreadable
+    records = [record for record in records if record.image in images]
+    records, contradicting = without_contradictions(records, images)
+    rejected += contradicting
+    rejected.sort(key=lambda row: (row.line, row.image))
+    if len(rejected) > max_rejected * listing.total:
+        raise too_many(rejected, listing, records, images, max_rejected)
+    classes = class_order({record.values["label"] for record in records}, listing, positive)
+    records.sort(key=lambda record: record.image)
+    stored = [images[record.image] for record in records]
+    rows: dict[str, Sequence[int | str]] = {
+        "row": range(len(records)),
+        "image": [record.image for record in records],
+        "line": [record.line for record in records],
+    }
+    for name in ("label", "patient", "exam", "site", "sex", "age", "split", "fold"):
+        rows[name] = [record.values.get(name, "") for record in records]
+    for name in ("content", "shard", "offset", "height", "width", "channels", "dtype"):
+        rows[name] = [getattr(image, name) for image in stored]
+    save_dataset(
+        folder,
+        name=data.resolve().name,
+        target=listing.target,
+        classes=classes,
+        rows=rows,
+        rejected={
+            "line": [row.line for row in rejected],
+            "image": [row.image for row in rejected],
+            "reason": [row.reason for row in rejected],
+        },
+        source=source,
+        columns=listing.columns,
+    )
+
+
+def _decode(
+    folder: Path, records: list[Record], listing: Listing, max_side: int, progress: Progress
+) -> tuple[dict[str, Stored], list[Rejected]]:
+    """Decode, shrink and store every image; pictures that are the same are stored once."""
+    images: dict[str, Stored] = {}
+    rejected: list[Rejected] = []
+    seen: dict[str, Stored] = {}
+    ordered = sorted(records, key=lambda record: record.image)
+
+    def read(record: Record) -> tuple[str, Pixels] | str:
+        try:
+            pixels = read_raster(listing.paths[record.image])
+        except Unreadable as error:
+            return str(error)
+        return _content(pixels), _capped(pixels, max_side)
+
+    with (
+        warnings.catch_warnings(),
+        PixelWriter(folder) as writer,
+        ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
+        progress.task("reading images", len(ordered)) as task,
+    ):
+        warnings.simplefilter("ignore")  # Pillow's; what matters is raised as an error
+        for start in range(0, len(ordered), _BATCH):
+            batch = ordered[start : start + _BATCH]
+            for record, result in zip(batch, pool.map(read, batch), strict=True):
+                if isinstance(result, str):
+                    rejected.append(Rejected(record.line, record.image, result))
+                    continue
+                content, pixels = result
+                if content not in seen:
+                    height, width = pixels.shape[:2]
+                    channels = 3 if pixels.ndim == 3 else 1
+                    place = writer.append(pixels)
+                    seen[content] = Stored(
+                        content, *place, height, width, channels, str(pixels.dtype)
+                    )
+                images[record.image] = seen[content]
+            task.advance(len(batch))
+    return images, rejected
+
+
+def _content(pixels: Pixels) -> str:
+    """Return the BLAKE2b of shape, type and pixels (32 hexadecimal digits)."""
+    little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
+    state = hashlib.blake2b(f"{pixels.shape} {pixels.dtype}".encode(), digest_size=16)
+    state.update(np.ascontiguousarray(little).data)
+    return state.hexdigest()
+
+
+def _capped(pixels: Pixels, max_side: int) -> Pixels:
+    height, width = pixels.shape[:2]
+    if max(height, width) <= max_side:
+        return pixels
+    scale = max_side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    shrunk: Pixels = cv2.resize(  # type: ignore[assignment]
+        pixels, size, interpolation=cv2.INTER_AREA
+    )
+    return shrunk
+
+
+def _sweep(out: Path) -> None:
+    """Remove what killed processes of this machine left beside `out`."""
+    prefix = f".{out.name}.{socket.gethostname()}-"
+    for left in out.parent.glob(f"{prefix}*.tmp"):
+        pid = left.name[len(prefix) : -len(".tmp")]
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+        except (ValueError, OSError):
+            continue
+
+
+def _sync(folder: Path) -> None:
+    """Make every file under a folder durable."""
+    for path in [*folder.rglob("*"), folder]:
+        _sync_folder(path)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
