@@ -1,0 +1,26 @@
+"""Metrics, intervals, paired differences, verdicts and planning: NumPy and SciPy only."""
+
+from radstart.stats.intervals import (
+    ONE_MODEL,
+    Interval,
+    PairedDifference,
+    interval,
+    paired_difference,
+)
+from radstart.stats.jackknife import value
+from radstart.stats.metrics import METRICS, Metric
+from radstart.stats.verdicts import WITHIN, holm, verdict
+
+__all__ = [
+    "METRICS",
+    "ONE_MODEL",
+    "WITHIN",
+    "Interval",
+    "Metric",
+    "PairedDifference",
+    "holm",
+    "interval",
+    "paired_difference",
+    "value",
+    "verdict",
+]
