@@ -6,7 +6,7 @@ from radstart.dataset.copies import channel_statistics, working_copy
 from radstart.dataset.parts import PARTS, Parts, assign_parts
 from radstart.dataset.store import Dataset, PixelWriter, open_dataset, save_dataset
 from radstart.dataset.tables import natural, text
-from radstart.dataset.units import Units, find_units
+from radstart.dataset.units import Units, count_duplicates, find_units
 
 __all__ = [
     "PARTS",
@@ -19,6 +19,7 @@ __all__ = [
     "assign_parts",
     "audit",
     "channel_statistics",
+    "count_duplicates",
     "draw_budget",
     "find_units",
     "natural",

@@ -94,11 +94,10 @@ def _order(counts: Counts, keep: int, rng: np.random.Generator) -> NDArray[np.in
     order = np.argsort(place, kind="stable")
 
     first: list[int] = []
-    waiting = order.tolist()
     for times in range(1, keep + 1):
         for label in np.argsort(with_class, kind="stable").tolist():
             if sum(bool(has[unit, label]) for unit in first) < times:
-                more = [unit for unit in waiting if has[unit, label] and unit not in first]
-                first += more[:1]
+                waiting = order[has[order, label] & ~np.isin(order, first)]
+                first += waiting[:1].tolist()
     rest = order[~np.isin(order, first)]
     return np.concatenate([np.array(first, np.intp), rest])

@@ -50,7 +50,7 @@ def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
     """
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise RadstartError(
             "cannot read the table", str(path), str(error), "delete the dataset folder, run again"
         ) from error

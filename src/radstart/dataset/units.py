@@ -4,6 +4,7 @@ The patient where one is given, else the exam, else the group of identical pictu
 pictures join their units, also under two patient ids.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -74,6 +75,19 @@ def find_units(rows: pd.DataFrame) -> Units:
         patients_known=bool(len(rows) and (patient[counted] != "").all()),
         joined=_joined(patient, picture),
     )
+
+
+def count_duplicates(rows: pd.DataFrame) -> tuple[int, int, int]:
+    """Return the groups of identical pictures, their images, and groups of several patients."""
+    patient, content = text(rows, "patient"), text(rows, "content")
+    times = Counter(content.tolist())
+    groups = {name for name, n in times.items() if n > 1}
+    owners: dict[str, set[str]] = {}
+    for who, which in zip(patient, content, strict=True):
+        if who and which in groups:
+            owners.setdefault(which, set()).add(who)
+    across = sum(len(who) > 1 for who in owners.values())
+    return len(groups), sum(times[name] for name in groups), across
 
 
 def _patients_by_exam(patient: Strings, exam: Strings) -> Strings:

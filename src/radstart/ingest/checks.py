@@ -125,5 +125,6 @@ def class_order(labels: set[str], listing: Listing, positive: str | None) -> tup
         absent = [name for name in names if name.lower() in _ABSENT]
         if positive is None and len(absent) == 1:
             positive = next(name for name in names if name != absent[0])
-        names.sort(key=lambda name: name == (positive or names[1]))
+        last = positive or names[1]
+        names = [name for name in names if name != last] + [last]
     return tuple(names)

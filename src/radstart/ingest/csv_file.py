@@ -79,7 +79,9 @@ def read_csv(path: Path, expected: frozenset[str] = frozenset()) -> Table:
             "cannot be read as CSV", f"{path}, line {start}", str(error), "mend the quotes there"
         ) from error
     if len(rows) < 2:
-        raise RadstartError("has no records under its header", str(path), f"{len(rows)} line")
+        raise RadstartError(
+            "has no rows under a header", str(path), f"{len(rows)} lines", "check --labels"
+        )
     header = tuple(cell.strip() for cell in rows[0])
     faults = tuple(_fault(row, len(header)) for row in rows[1:])
     width = len(header)
@@ -104,12 +106,11 @@ def _decode(content: bytes, path: Path) -> str:
 
 def _delimiter(text: str, expected: set[str]) -> str:
     """Return the delimiter whose header has the most expected names, then the most cells."""
-    first = next(line for line in text.splitlines() if line.strip())
+    first = next((line for line in text.splitlines() if line.strip()), "")
 
     def score(delimiter: str) -> tuple[int, int]:
-        cells = next(csv.reader([first], delimiter=delimiter), [])
-        names = {cell.strip().lower() for cell in cells}
-        return len(names & expected), len(cells)
+        cells = [cell.strip(' "').lower() for cell in first.split(delimiter)]
+        return len(expected.intersection(cells)), len(cells)
 
     return max(_DELIMITERS, key=score)
 

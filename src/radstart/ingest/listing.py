@@ -145,14 +145,18 @@ def _spellings(cell: str) -> list[str]:
     return list(dict.fromkeys([cell, plain, slashed, *forms]))
 
 
-def list_folders(data: Path) -> Listing:
+def list_folders(data: Path, columns: Columns) -> Listing:
     """List class folders: DATA/CLASS/..., or DATA/SPLIT/CLASS/... where all folders are splits.
 
-    Hidden files and files that are no images by their name are passed over.
+    Hidden files and files that are no images by their name are passed over. `columns` may only
+    switch the split off.
 
     Raises:
-        RadstartError: there are no class folders with images.
+        RadstartError: there are no class folders with images, or a column is named.
     """
+    for meaning, name in vars(columns).items():
+        if name:
+            raise RadstartError("needs a CSV", f"--{meaning}-column", repr(name), "name --labels")
     root = data.resolve()
     top = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     splits = bool(top) and all(name.lower() in _SPLITS for name in top)
@@ -161,6 +165,11 @@ def list_folders(data: Path) -> Listing:
     rejected: list[Rejected] = []
     for folder, below, files in os.walk(root):
         below[:] = sorted(name for name in below if not name.startswith("."))
+        links = [path for path in map(Path(folder).joinpath, below) if path.is_symlink()]
+        rejected += [
+            Rejected(0, path.relative_to(root).as_posix(), "a linked folder is not entered")
+            for path in links
+        ]
         for file in sorted(files):
             path = Path(folder, file)
             if file.startswith(".") or path.suffix.lower() not in SUFFIXES:
@@ -173,13 +182,18 @@ def list_folders(data: Path) -> Listing:
                 rejected.append(Rejected(0, image.as_posix(), "lies in no class folder"))
             else:
                 values = {"label": levels[1] if splits else levels[0]}
-                values |= {"split": levels[0]} if splits else {}
+                values |= {"split": levels[0]} if splits and columns.split is None else {}
                 records.append(Record(0, image.as_posix(), values))
                 paths[image.as_posix()] = path
-    if not records:
-        raise _no_folders(data, "no class folders with images")
-    if len({record.values["label"] for record in records}) < 2:
-        raise _no_folders(data, "the images lie in one class folder only")
+    n_classes = len({record.values["label"] for record in records})
+    if n_classes < 2:
+        tables = sorted(path.name for path in data.glob("*.csv"))
+        raise RadstartError(
+            "the images lie in one folder only" if n_classes else "no class folders with images",
+            str(data),
+            remedy=(f"--labels {tables[0]}" if tables else "name a CSV with --labels")
+            + ", or make one folder for each class",
+        )
     return Listing(
         target="folder",
         columns={},
@@ -189,9 +203,3 @@ def list_folders(data: Path) -> Listing:
         total=len(records) + len(rejected),
         paths=paths,
     )
-
-
-def _no_folders(data: Path, what: str) -> RadstartError:
-    tables = sorted(path.name for path in data.glob("*.csv"))
-    remedy = f"--labels {tables[0]}" if tables else "name a CSV with --labels"
-    return RadstartError(what, str(data), remedy=f"{remedy}, or make one folder for each class")

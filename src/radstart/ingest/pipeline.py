@@ -66,18 +66,27 @@ def ingest_folder(
             another dataset in `out`, or nothing can be written.
     """
     progress = progress or Progress()
+    columns = columns or Columns()
     if not data.is_dir():
         raise RadstartError("is not a folder", str(data), remedy="name the folder of the images")
     if out.resolve().is_relative_to(data.resolve()):
-        raise RadstartError("lies inside DATA, which is never written to", str(out))
+        raise RadstartError(
+            "lies inside DATA, which is never written to", str(out), remedy="choose another --out"
+        )
     if max_side < 8:
         raise RadstartError("is out of range", "longest side", str(max_side), "at least 8 pixels")
-    listing = list_csv(data, labels, columns or Columns()) if labels else list_folders(data)
-    source = listing.fingerprint(_VERSION, str(max_side), positive or "")
-    if out.exists() and any(out.iterdir()):
-        return _reopen(out, source)
+    try:
+        listing = list_csv(data, labels, columns) if labels else list_folders(data, columns)
+        source = listing.fingerprint(_VERSION, str(max_side), positive or "")
+        if out.exists() and any(out.iterdir()):
+            return _reopen(out, source)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RadstartError("cannot be read", str(error.filename or data), reason) from error
     class_order({record.values["label"] for record in listing.records}, listing, positive)
+    # named by machine and process, so that a later call can tell what a killed one left behind
     temporary = out.with_name(f".{out.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    made = [parent for parent in out.parents if not parent.exists()]
     try:
         _sweep(out)
         temporary.mkdir(parents=True)
@@ -89,7 +98,6 @@ def ingest_folder(
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             return _reopen(out, source)
-        _sync_folder(out.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise RadstartError(
@@ -97,6 +105,9 @@ def ingest_folder(
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # leave no empty folders behind; stops at one that is in use
+            for parent in made:
+                parent.rmdir()
     return open_dataset(out)
 
 
@@ -224,26 +235,27 @@ def _capped(pixels: Pixels, max_side: int) -> Pixels:
 def _sweep(out: Path) -> None:
     """Remove what killed processes of this machine left beside `out`."""
     prefix = f".{out.name}.{socket.gethostname()}-"
-    for left in out.parent.glob(f"{prefix}*.tmp"):
-        pid = left.name[len(prefix) : -len(".tmp")]
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
+    for left in out.parent.iterdir() if out.parent.is_dir() else ():
+        pid = left.name.removeprefix(prefix).removesuffix(".tmp")
+        if left.name == f"{prefix}{pid}.tmp" and pid.isdecimal() and not _alive(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
-        except (ValueError, OSError):
-            continue
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _sync(folder: Path) -> None:
     """Make every file under a folder durable."""
     for path in [*folder.rglob("*"), folder]:
-        _sync_folder(path)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "GIF", "WEBP")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 MAX_PIXELS = 100_000_000
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -53,7 +53,7 @@ def read_raster(path: Path) -> Pixels:
     except OSError as error:
         raise Unreadable(error.strerror or str(error) or "cannot be read") from error
     except Exception as error:  # decoders raise anything on broken files
-        raise Unreadable(f"broken: {error or type(error).__name__}") from error
+        raise Unreadable(f"broken: {f"{type(error).__name__} {error}"}") from error
 
 
 def _check(image: Image.Image) -> None:
