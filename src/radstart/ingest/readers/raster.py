@@ -53,7 +53,7 @@ def read_raster(path: Path) -> Pixels:
     except OSError as error:
         raise Unreadable(error.strerror or str(error) or "cannot be read") from error
     except Exception as error:  # decoders raise anything on broken files
-        raise Unreadable(f"broken: {f"{type(error).__name__} {error}"}") from error
+        raise Unreadable(f"broken: {type(error).__name__} {error}") from error
 
 
 def _check(image: Image.Image) -> None:
