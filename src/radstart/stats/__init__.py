@@ -9,6 +9,14 @@ from radstart.stats.intervals import (
 )
 from radstart.stats.jackknife import value
 from radstart.stats.metrics import METRICS, Metric
+from radstart.stats.planning import (
+    Needed,
+    PlannedDifference,
+    needed,
+    planned_difference,
+    power,
+    smallest_difference,
+)
 from radstart.stats.verdicts import WITHIN, holm, verdict
 
 __all__ = [
@@ -17,10 +25,16 @@ __all__ = [
     "WITHIN",
     "Interval",
     "Metric",
+    "Needed",
     "PairedDifference",
+    "PlannedDifference",
     "holm",
     "interval",
+    "needed",
     "paired_difference",
+    "planned_difference",
+    "power",
+    "smallest_difference",
     "value",
     "verdict",
 ]

@@ -7,7 +7,7 @@ limits on the metric's own scale. docs/statistics.md gives the formulas and thei
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -50,7 +50,10 @@ class Parts:
     @property
     def net(self) -> float:
         """Return the variance over seeds less the test noise, max(0, s2 - D)."""
-        return max(0.0, self.between - self.noise) if self.n_seeds > 1 else math.nan
+        return math.nan if math.isnan(self.between) else max(0.0, self.between - self.noise)
+
+
+NO_PARTS = Parts(2, math.nan, math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -90,14 +93,13 @@ class PairedDifference:
         difference, ci_low, ci_high, p: the estimate, its limits and the two-sided p of no
             difference; p < 1 - level exactly where 0 lies outside. NaN: see notes.
         df, nu: degrees of freedom, of the whole and of the patients' part.
-        share_seeds, share_patients: parts of the variance; NaN where it is 0.
         value_a, value_b: the arms' means.
         seed_differences: per matched seed; empty for the nested form.
-        seed_sd_difference, seed_sd_difference_net: their standard deviation, raw and without
-            test noise; nested: of two unrelated runs.
         n_seeds: seeds used of each arm (nested: the fewer); `n_dropped`: left without a partner.
-        sig2, omega_D, omega_B, rho_nu: what planning needs: sig2 = max(0, s2 - D),
-            omega_D = P D, omega_B = P B, rho_nu = nu / P.
+        n_cases, n_units: N, P.
+        notes: what a reader must know.
+        parts: parts of variance, of the differences (crossed) or of either arm (nested).
+        patients: B, the variance from patients.
         pair: the arms on the scale of the limits, None without an interval; `upper` is the
             metric's bound that they were divided by.
         identical: the arms cannot be told apart: difference 0 without any variance.
@@ -112,25 +114,64 @@ class PairedDifference:
     p: float
     df: float
     nu: float
-    share_seeds: float
-    share_patients: float
     value_a: float
     value_b: float
     seed_differences: tuple[float, ...]
-    seed_sd_difference: float
-    seed_sd_difference_net: float
     n_seeds: int
     n_dropped: int
     n_cases: int
     n_units: int
     notes: tuple[str, ...]
-    sig2: float
-    omega_D: float  # noqa: N815 - the published symbol
-    omega_B: float  # noqa: N815
-    rho_nu: float
+    parts: tuple[Parts, ...]
+    patients: float
     pair: Pair | None
     upper: float
     identical: bool
+
+    @property
+    def variance(self) -> float:
+        """Return V = A + B."""
+        return sum(one.seeds for one in self.parts) + self.patients
+
+    @property
+    def share_seeds(self) -> float:
+        """Return A / V, NaN where V is 0."""
+        return 1.0 - self.share_patients
+
+    @property
+    def share_patients(self) -> float:
+        """Return B / V, NaN where V is 0."""
+        return self.patients / self.variance if self.variance > 0 else math.nan
+
+    @property
+    def seed_sd_difference(self) -> float:
+        """Return the difference's standard deviation over seeds; nested: of unrelated runs."""
+        return math.sqrt(sum(one.between for one in self.parts))
+
+    @property
+    def seed_sd_difference_net(self) -> float:
+        """Return the same without the noise of this test set."""
+        return math.sqrt(self.sig2)
+
+    @property
+    def sig2(self) -> float:
+        """Return max(0, s2 - D), the variance over seeds that no more patients remove."""
+        return sum(one.net for one in self.parts)
+
+    @property
+    def omega_D(self) -> float:  # noqa: N802 - the published symbol
+        """Return P D, the seed-by-patient noise of one patient."""
+        return self.n_units * sum(one.noise for one in self.parts)
+
+    @property
+    def omega_B(self) -> float:  # noqa: N802
+        """Return P B, the variance of one patient that seeds share."""
+        return self.n_units * self.patients
+
+    @property
+    def rho_nu(self) -> float:
+        """Return nu / P, the degrees of freedom of one patient."""
+        return self.nu / self.n_units
 
     def at(self, level: float) -> tuple[float, float]:
         """Return the limits at another level, such as 1 - 0.05 / m beside a family of m."""
@@ -182,16 +223,16 @@ def interval(
     if len(values) == 1:
         notes.append(ONE_MODEL)
     low = high = df = math.nan
-    part = Parts(len(values), math.nan, math.nan, math.nan, math.nan)
+    part = NO_PARTS
     reason = units.undefined or _off_scale(entry, mean)
     if reason:
         notes.append(reason)
     else:
         h = _influence(left_out)
         part = _parts(values, h)
-        df = _df([part], part.patients, _nu(h.mean(axis=0)))
+        df = _df((part,), part.patients, _nu(h.mean(axis=0)))
         bound = _bound(entry, runs)
-        arm = Arm(mean / bound, part.total / bound**2, entry.scale, units.smallest)
+        arm = _arm(entry, mean, part.total, bound, units.smallest)
         low, high = (bound * x for x in arm.limits(quantile(level, df), df))
         notes += _few_df(df)
     return Interval(
@@ -247,103 +288,71 @@ def paired_difference(
         got = f"{a.n_classes} and {b.n_classes}"
         raise RadstartError("the arms differ in their number of classes", "scores", got)
     n_a, n_b = len(a.scores), len(b.scores)
-    few, dropped = min(n_a, n_b), abs(n_a - n_b) if design == "crossed" else 0
-    if dropped:
-        a, b = Runs(a.scores[:few], a.labels, a.n_classes), Runs(b.scores[:few], *_rest(b))
-    units = as_units(entry, a, patients)
-    notes = list(units.notes)
-    if few == 1:
-        notes.append(ONE_MODEL)
+    few = min(n_a, n_b)
+    notes: list[str] = [ONE_MODEL] if few == 1 else []
+    dropped = abs(n_a - n_b) if design == "crossed" else 0
     if dropped:
         notes.append(f"{dropped} of {max(n_a, n_b)} seeds dropped: the other arm lacks them")
-    return _difference(entry, a, b, units, level, design, dropped, notes)
+        a, b = replace(a, scores=a.scores[:few]), replace(b, scores=b.scores[:few])
+    result = _difference(entry, a, b, as_units(entry, a, patients), level, design)
+    return replace(result, n_dropped=dropped, notes=(*notes, *result.notes))
 
 
 def _difference(
-    entry: Metric,
-    a: Runs,
-    b: Runs,
-    units: Units,
-    level: float,
-    design: Design,
-    dropped: int,
-    notes: list[str],
+    entry: Metric, a: Runs, b: Runs, units: Units, level: float, design: Design
 ) -> PairedDifference:
     """Return the difference of checked runs; the form is section 1's of the method."""
-    crossed, bound, n_units = design == "crossed", _bound(entry, a), units.count
-    values_a, left_a = jackknife(entry, a, units.index, n_units)
-    values_b, left_b = jackknife(entry, b, units.index, n_units)
+    bound, crossed = _bound(entry, a), design == "crossed"
+    values_a, left_a = jackknife(entry, a, units.index, units.count)
+    values_b, left_b = jackknife(entry, b, units.index, units.count)
     mean_a, mean_b = float(values_a.mean()), float(values_b.mean())
     deltas = values_a - values_b if crossed else np.zeros(0)
     d = float(deltas.mean()) if crossed else mean_a - mean_b
-    low = high = p = df = nu = math.nan
-    seeds = patients = raw = noise = net = math.nan
-    pair, identical = None, False
+    low = high = p = df = nu = patients = math.nan
+    parts: tuple[Parts, ...] = (NO_PARTS,)
+    pair, identical, notes = None, False, units.notes
     reason = units.undefined or _off_scale(entry, mean_a) or _off_scale(entry, mean_b)
     if reason:
-        notes.append(reason)
+        notes = (*notes, reason)
     else:
         h_a, h_b = _influence(left_a), _influence(left_b)
-        part_a, part_b = _parts(values_a, h_a), _parts(values_b, h_b)
         h = h_a.mean(axis=0) - h_b.mean(axis=0)
-        nu = _nu(h)
-        root = math.sqrt(part_a.total * part_b.total)
+        part_a, part_b = _parts(values_a, h_a), _parts(values_b, h_b)
         if crossed:
-            sets = [_parts(deltas, h_a - h_b)]
-            patients = sets[0].patients
-            shared = (part_a.total + part_b.total - sets[0].total) / 2.0
+            parts = (_parts(deltas, h_a - h_b),)
+            patients = parts[0].patients
+            shared = (part_a.total + part_b.total - parts[0].total) / 2.0
         else:
-            sets = [part_a, part_b]
+            parts = (part_a, part_b)
             shared = _covariance(h_a.mean(axis=0), h_b.mean(axis=0))
             patients = max(0.0, part_a.patients + part_b.patients - 2.0 * shared)
-        seeds = sum(one.seeds for one in sets)
-        raw, noise, net = (
-            sum(one.between for one in sets),
-            sum(one.noise for one in sets),
-            sum(one.net for one in sets),
-        )
-        df = _df(sets, patients, nu)
+        nu = _nu(h)
+        df = _df(parts, patients, nu)
+        root = math.sqrt(part_a.total * part_b.total)
         r = min(1.0, max(-1.0, shared / root)) if root > 0 else 0.0
-        arm_a = Arm(mean_a / bound, part_a.total / bound**2, entry.scale, units.smallest)
-        arm_b = Arm(mean_b / bound, part_b.total / bound**2, entry.scale, units.smallest)
+        arm_a = _arm(entry, mean_a, part_a.total, bound, units.smallest)
+        arm_b = _arm(entry, mean_b, part_b.total, bound, units.smallest)
         pair = Pair(arm_a, arm_b, r, df, crossed)
-        same = a.scores.shape == b.scores.shape and bool(np.array_equal(a.scores, b.scores))
-        still = seeds + patients == 0.0 and d == 0.0 and not (arm_a.edge or arm_b.edge)
-        identical = same or still
+        still = d == patients == sum(one.seeds for one in parts) == 0.0
+        still = still and not (arm_a.edge or arm_b.edge)
+        identical = still or bool(np.array_equal(a.scores, b.scores))
         if identical:
             low, high, p = 0.0, 0.0, 1.0
-            notes.append("the arms' runs cannot be told apart")
+            notes = (*notes, "the arms' runs cannot be told apart")
         else:
             low, high = (bound * x for x in pair.limits(quantile(level, df)))
             p = p_different(pair)
-        notes += _few_df(df)
-    total = seeds + patients
+        notes = (*notes, *_few_df(df))
     return PairedDifference(
-        metric=entry.id,
-        level=level,
-        design=design,
-        difference=d,
-        ci_low=low,
-        ci_high=high,
-        p=p,
-        df=df,
-        nu=nu,
-        share_seeds=seeds / total if total > 0 else math.nan,
-        share_patients=patients / total if total > 0 else math.nan,
-        value_a=mean_a,
-        value_b=mean_b,
+        *(entry.id, level, design, d, low, high, p, df, nu, mean_a, mean_b),
         seed_differences=tuple(deltas.tolist()),
-        seed_sd_difference=math.sqrt(raw),
-        seed_sd_difference_net=math.sqrt(net),
         n_seeds=min(len(values_a), len(values_b)),
-        n_dropped=dropped,
+        n_dropped=0,
         n_cases=len(a.labels),
-        n_units=n_units,
-        notes=tuple(notes),
-        sig2=net,
-        omega_D=n_units * noise,
-        omega_B=n_units * patients,
-        rho_nu=nu / n_units,
+        n_units=units.count,
+        notes=notes,
+        parts=parts,
+        patients=patients,
         pair=pair,
         upper=bound,
         identical=identical,
@@ -355,10 +364,6 @@ def _with_seeds(scores: ArrayLike) -> Floats:
     return given[None] if given.ndim == 1 else given
 
 
-def _rest(runs: Runs) -> tuple[NDArray[np.int64], int]:
-    return runs.labels, runs.n_classes
-
-
 def _checked(level: float) -> float:
     if not 0.0 < level < 1.0:
         raise RadstartError("the level must lie between 0 and 1", "level", f"{level}")
@@ -368,6 +373,10 @@ def _checked(level: float) -> float:
 def _bound(entry: Metric, runs: Runs) -> float:
     """Return what values are divided by so that the logit scale runs from 0 to 1."""
     return entry.bound(runs.n_classes) if entry.scale == "logit" else 1.0
+
+
+def _arm(entry: Metric, mean: float, variance: float, bound: float, exponent: int) -> Arm:
+    return Arm(mean / bound, variance / bound**2, entry.scale, exponent)
 
 
 def _off_scale(entry: Metric, mean: float) -> str:
@@ -417,7 +426,7 @@ def _nu(h: Floats) -> float:
     return min(max(2.0 * squares / spread, 1.0), n - 1.0) if spread > 0.0 else n - 1.0
 
 
-def _df(sets: list[Parts], patients: float, nu: float) -> float:
+def _df(sets: tuple[Parts, ...], patients: float, nu: float) -> float:
     """Return Satterthwaite's df with every seed part weighted by kappa = (S+1)/(S-1)."""
     top, bottom = patients, patients**2 / nu
     for one in sets:
