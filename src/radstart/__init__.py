@@ -1,3 +1,157 @@
-"""radstart: which starting weights, how to fine-tune, and is the difference real?"""
+"""radstart: which starting weights, how to fine-tune, and is the difference real?
+
+`radstart.compare(...)`, `radstart.open_study(path)`, `radstart.stats.paired_difference(...)`.
+Importing radstart loads no torch; the functions below import what they need.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["RadstartError", "compare", "open_study", "stats"]
+
+if TYPE_CHECKING:
+    from radstart import stats
+    from radstart.core.errors import RadstartError
+    from radstart.study import Leakage, Study
+
+
+def __getattr__(name: str) -> Any:
+    """Import `radstart.stats` and `radstart.RadstartError` on first use."""
+    if name == "stats":
+        from importlib import import_module
+
+        return import_module("radstart.stats")
+    if name == "RadstartError":
+        from radstart.core.errors import RadstartError
+
+        return RadstartError
+    raise AttributeError(f"module 'radstart' has no attribute {name!r}")
+
+
+def open_study(path: str | Path) -> "Study":
+    """Open a finished study: its facts and tables as data frames.
+
+    Raises:
+        RadstartError: no finished study there.
+    """
+    from radstart.study import open_study as opened
+
+    return opened(path)
+
+
+def compare(
+    data: str | Path,
+    *,
+    out: str | Path,
+    arms: Sequence[str],
+    labels: str | Path | None = None,
+    policies: Sequence[str] = ("full", "frozen"),
+    budgets: Sequence[float] = (1.0,),
+    seeds: int = 3,
+    image_size: int | None = None,
+    epochs: int = 40,
+    backbone: str = "",
+    reference: str = "",
+    metric: str = "",
+    margin: float | None = 0.02,
+    seed: int = 0,
+    leakage: "Leakage" = "stop",
+    label_column: str | None = None,
+    patient_column: str | None = None,
+    exam_column: str | None = None,
+    split_column: str | None = None,
+    fold_column: str | None = None,
+    test_fold: str = "",
+    validation_fold: str = "",
+    positive: str | None = None,
+    flip: bool = False,
+    device: str = "auto",
+    workers: int = 1,
+    numerics: str = "auto",
+    progress: bool = False,
+) -> "Study":
+    """Compare starting weights on a folder of images, as `radstart compare` does.
+
+    Args:
+        data: folder of images, or of class folders; it is never written to.
+        out: folder of the study; the same question continues or extends it.
+        arms: starts as on the command line: `random`, `moments:ARM`, `NAME=file:PATH`,
+            `NAME=run:FOLDER`.
+        labels: CSV with at least `image,label`; None = class folders.
+        policies: `full`, `frozen`; the first is the one others are held against.
+        budgets: shares of the labelled units of training and validation, above 0, at most 1.
+        seeds: number of seeds, shared by all arms.
+        image_size: input side in pixels; None = each arm's own.
+        epochs: step limit in epochs of the whole training part.
+        backbone: timm's name for arms whose weights do not state one.
+        reference: arm that others are held against; "" = the first.
+        metric: primary metric; "" = AUROC.
+        margin: differences below it are practically nothing; None = no equivalence claims.
+        seed: of the study.
+        leakage: `stop`, `regroup`, `drop` or `allow`.
+        label_column, patient_column, exam_column, split_column, fold_column: names in the CSV;
+            None = the usual name where present, "" = not used.
+        test_fold, validation_fold: folds to use; "" = the last, the one before.
+        positive: of two classes, the one whose score is ranked.
+        flip: whether the augmentation mirrors left and right.
+        device: `auto`, `cpu`, `cuda`, ...
+        workers: threads that make training batches ahead.
+        numerics: `auto`, `fp32`, or the path of a numerics.toml.
+        progress: print the plan and progress on stderr.
+
+    Returns:
+        The study; `report.html` stands in its folder.
+
+    Raises:
+        RadstartError: anything that a person can mend.
+    """
+    from radstart.core.progress import Progress
+    from radstart.report import write_report
+    from radstart.study import (
+        DataSpec,
+        StudySpec,
+        absolute_arm,
+        checked,
+        found_labels,
+        run_study,
+    )
+
+    spec = StudySpec(
+        data=DataSpec(
+            path=str(Path(data).resolve()),
+            labels=found_labels(Path(data), str(labels or "")),
+            label_column=label_column,
+            patient_column=patient_column,
+            exam_column=exam_column,
+            split_column=split_column,
+            fold_column=fold_column,
+            positive=positive,
+        ),
+        arm=tuple(absolute_arm(arm) for arm in arms),
+        policies=tuple(policies),
+        budgets=tuple(map(float, budgets)),
+        seeds=seeds,
+        seed=seed,
+        reference=reference,
+        metric=metric,
+        margin=margin,
+        backbone=backbone,
+        image_size=image_size,
+        epochs=epochs,
+        flip=flip,
+        leakage=leakage,
+        test_fold=test_fold,
+        validation_fold=validation_fold,
+    )
+    done = run_study(
+        checked(spec),
+        Path(out),
+        device=device,
+        workers=workers,
+        numerics=numerics,
+        progress=Progress(progress),
+    )
+    write_report(done.folder)
+    return open_study(done.folder)

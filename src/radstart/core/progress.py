@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress on stderr: rich's bars on a terminal, a plain line now and then elsewhere."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-PLAIN_SECONDS = 15.0  # without a terminal: at most one line in this time
+PLAIN_SECONDS = 20.0  # without a terminal: at most one line in this time
 
 
 def duration(seconds: float) -> str:
@@ -19,69 +19,84 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Task:
-    """One piece of work under way: `advance` moves it on, `note` says what is being done."""
+    """One piece of work under way; this one is silent, its two kinds below are not."""
 
     name: str
     total: float
-    show: bool
     done: float = 0.0
     text: str = ""
     started: float = field(default_factory=time.monotonic)
-    printed: float = 0.0
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
-        """Move on by `amount` of `total` and show it where it is due."""
+        """Move on by `amount` of `total`; `note` says what is being done."""
         self.done += amount
         self.text = note or self.text
-        self.draw()
+        self.show()
+
+    def shorten(self, amount: float) -> None:
+        """Take `amount` off the total: work that turned out not to be needed (below 0: more)."""
+        self.total = max(self.done, self.total - amount)
+        self.show()
 
     def note(self, text: str) -> None:
         """Say what is being done."""
         self.text = text
-        self.draw()
+        self.show()
 
-    def draw(self) -> None:
-        """Redraw the bar on a terminal, or print a line when one is due."""
-        if not self.show:
-            return
-        now = time.monotonic()
-        terminal = sys.stderr.isatty()
-        if now - self.printed < (0.2 if terminal else PLAIN_SECONDS) and self.done < self.total:
-            return
-        self.printed = now
+    def show(self) -> None:
+        """Show the state; silent here."""
+
+    def line(self) -> str:
+        """Return the state as one line with the time left."""
         share = min(1.0, self.done / self.total) if self.total else 1.0
-        left = (now - self.started) * (1 - share) / share if share > 0.005 else None
-        time_left = "" if share >= 1 else f", {duration(left)} left" if left is not None else ""
-        line = f"{self.name} {share:4.0%}{time_left}"
-        line += f"  {self.text}" if self.text else ""
-        if terminal:
-            bar = "█" * round(20 * share) + "·" * (20 - round(20 * share))
-            sys.stderr.write(f"\r\x1b[2K{bar} {line}"[:99])
-        else:
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+        spent = time.monotonic() - self.started
+        left = f", {duration(spent * (1 - share) / share)} left" if 0.01 < share < 1 else ""
+        return f"{self.name} {share:4.0%}{left}  {self.text}".rstrip()
+
+
+@dataclass
+class _PlainTask(Task):
+    printed: float = field(default_factory=time.monotonic)
+
+    def show(self) -> None:
+        now = time.monotonic()
+        if now - self.printed >= PLAIN_SECONDS:
+            self.printed = now
+            print(self.line(), file=sys.stderr, flush=True)
+
+
+@dataclass
+class _TerminalTask(Task):
+    status: object = None
+
+    def show(self) -> None:
+        from rich.status import Status
+
+        assert isinstance(self.status, Status)
+        self.status.update(self.line())
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where progress goes; `Progress(show=False)` is silent (the library's default)."""
+    """Where progress goes; `Progress()` is silent (the library's default)."""
 
-    show: bool = False
+    shown: bool = False
 
     def line(self, text: str) -> None:
         """Print one line of plain text."""
-        if self.show:
-            sys.stderr.write(("\r\x1b[2K" if sys.stderr.isatty() else "") + text + "\n")
-            sys.stderr.flush()
+        if self.shown:
+            print(text, file=sys.stderr, flush=True)
 
     @contextmanager
     def task(self, name: str, total: float) -> Iterator[Task]:
         """Show a task of `total` pieces while the block runs."""
-        task = Task(name, total, self.show)
-        task.draw()
-        try:
-            yield task
-        finally:
-            if self.show and sys.stderr.isatty():
-                sys.stderr.write("\r\x1b[2K")
-                sys.stderr.flush()
+        if not self.shown:
+            yield Task(name, total)
+        elif not sys.stderr.isatty():
+            yield _PlainTask(name, total)
+        else:
+            from rich.console import Console
+
+            console = Console(stderr=True, highlight=False)
+            with console.status(name) as status:
+                yield _TerminalTask(name, total, status=status)

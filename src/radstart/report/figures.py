@@ -58,7 +58,7 @@ class Scale:
         share = (at - low) / (high - low) if high > low else 0.5
         return self.start + share * (self.end - self.start)
 
-    def ticks(self, most: int = 6) -> list[float]:
+    def ticks(self, most: int = 7) -> list[float]:
         """Return round values on the axis, at most `most`."""
         if self.log:
             for mantissas in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
@@ -137,16 +137,17 @@ def key(arm: Arm) -> Markup:
 
 
 def difference_scale(rows: Sequence[Facts], margin: float | None) -> Scale:
-    """Return the shared axis of a forest: all intervals, zero and the margin; extremes are cut.
+    """Return the shared axis of a forest: every estimate and seed, zero, the margin.
 
-    An interval more than six times as far out as the middle row's ends in an arrow, so that one
-    wide interval does not hide all others.
+    Intervals too, but one that reaches three times as far as the middle row's is cut, and drawn
+    with an arrow: else one wide interval hides all others.
     """
-    keys = ("ci_low", "ci_high", "difference", "seed_differences")
-    reach = sorted(max((abs(v) for v in values_of([row], keys)), default=0.0) for row in rows)
-    edge = max(margin or 0.0, 0.01, 6 * reach[len(reach) // 2] if reach else 0.0)
-    values = [*values_of(rows, keys), 0.0, -1.25 * (margin or 0.0), 1.25 * (margin or 0.0)]
-    low, high = domain([min(max(value, -edge), edge) for value in values])
+    shown = values_of(rows, ("difference", "seed_differences"))
+    shown += [0.0, -1.25 * (margin or 0.0), 1.25 * (margin or 0.0)]
+    ends = values_of(rows, ("ci_low", "ci_high"))
+    reach = sorted(map(abs, ends))[len(ends) // 2] if ends else 0.0
+    edge = max(0.01, 3 * reach, *map(abs, shown))
+    low, high = domain(shown + [min(max(end, -edge), edge) for end in ends])
     return Scale(low, high, 1.0, 99.0)
 
 
@@ -170,38 +171,34 @@ def strip(
     margin: float | None = None,
 ) -> Markup:
     """Return one row of a forest: interval, estimate, and every seed as a point below it."""
+    back = [_upright(scale(tick), "grid") for tick in scale.ticks()]
+    if value_key == "difference":
+        if margin:
+            width = at(scale(margin) - scale(-margin))
+            left = at(scale(-margin))
+            band = tag("rect", class_="band", x=left, width=width, y=0, height="100%")
+            back.insert(0, band)
+        back.append(_upright(scale(0.0), "zero"))
     parts: list[Markup] = []
-    differences = value_key == "difference"
-    if differences and margin:
-        left, right = scale(-margin), scale(margin)
-        parts.append(
-            tag("rect", class_="band", x=at(left), width=at(right - left), y=0, height="100%")
-        )
-    parts += [_upright(scale(tick), "grid") for tick in scale.ticks()]
-    if differences:
-        parts.append(_upright(scale(0.0), "zero"))
     low, high = finite(row.get("ci_low")), finite(row.get("ci_high"))
     if low is not None and high is not None:
-        ends = at(scale(low)), at(scale(high))
-        parts.append(tag("line", class_=f"bar {arm.colour}", x1=ends[0], x2=ends[1], y1=12, y2=12))
-        for end, beyond, arrow in (
-            (ends[0], low < scale.low, "#left"),
-            (ends[1], high > scale.high, "#right"),
+        left, right = at(scale(low)), at(scale(high))
+        parts.append(tag("line", class_=f"bar {arm.colour}", x1=left, x2=right, y1=-5, y2=-5))
+        for x, arrow in (
+            (left, "left" if low < scale.low else "end"),
+            (right, "right" if high > scale.high else "end"),
         ):
-            if beyond:
-                parts.append(tag("use", class_=f"mark {arm.colour}", href=arrow, x=end, y=12))
-            else:
-                parts.append(tag("line", class_=f"bar {arm.colour}", x1=end, x2=end, y1=8, y2=16))
+            parts.append(tag("use", class_=f"bar {arm.colour}", href=f"#{arrow}", x=x, y=-5))
     for index, seed in enumerate(row.get(seeds_key) or []):
         known = finite(seed)
         if known is not None:
-            y = 23.5 + jitter(index, 5.0)
-            dot = tag("circle", class_=f"seed {arm.colour}", cx=at(scale(known)), cy=y, r=2)
-            parts.append(dot)
+            y = 6.5 + jitter(index, 5.0)
+            parts.append(tag("circle", class_=f"seed {arm.colour}", cx=at(scale(known)), cy=y, r=2))
     middle = finite(row.get(value_key))
     if middle is not None:
-        parts.append(mark(arm, at(scale(middle)), 12.0))
-    return tag("svg", join(parts), class_="strip", height="30", aria_hidden="true")
+        parts.append(mark(arm, at(scale(middle)), -5.0))
+    front = tag("svg", join(parts), y="50%", overflow="visible")
+    return tag("svg", join([*back, front]), class_="strip", aria_hidden="true")
 
 
 def _upright(x: float, kind: str) -> Markup:
@@ -299,6 +296,11 @@ def _panel(
     )
 
 
+def crowded(rows: Sequence[Facts]) -> bool:
+    """Return whether a policy has so many intervals that its panel takes the page's width."""
+    return len({(row.get("arm"), row.get("budget")) for row in rows}) > 15
+
+
 def budget_panel(
     rows: Sequence[Facts], all_rows: Sequence[Facts], arms: Sequence[Arm], metric: str
 ) -> Markup:
@@ -312,7 +314,7 @@ def budget_panel(
     """
     budgets = sorted(set(values_of(all_rows, ("budget",))))
     y_range = domain(values_of(all_rows, ("value", "ci_low", "ci_high", "seed_values")))
-    width = min(max(360.0, 60 + len(budgets) * (len(arms) * 12 + 10)), 520.0)
+    width = 360.0 if not crowded(all_rows) else 940.0
     log = budgets[0] > 0 and budgets[-1] / budgets[0] >= 4
     slot = min(len(arms) * 20.0, 0.86 * (width - 60) / len(budgets))
     panel = _panel(budgets, y_range, width, 270, (log, False), inset=slot / 2 + 6)

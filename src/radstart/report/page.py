@@ -246,6 +246,7 @@ def _figures(page: Mapping[str, Any], arms: Sequence[Arm]) -> dict[str, Any]:
     margin = words.finite(page["question"].get("margin"))
     return {
         "budget_panels": curves_of_budget,
+        "crowded": figures.crowded(primary),
         "values": _forest(primary, figures.value_scale(primary), page, None)
         if primary and not curves_of_budget
         else None,

@@ -82,13 +82,13 @@ def probability(value: Any) -> str:
     return f"<{SPACE}0.001" if known is not None and known < 0.001 else number(value)
 
 
-def percent(value: Any) -> str:
-    """Return a share as "34 %"; small ones keep a digit."""
+def percent(value: Any, digits: int = 1) -> str:
+    """Return a share as "34 %"; one below 10 % keeps up to `digits` decimals."""
     known = finite(value)
     if known is None:
         return NONE
     hundred = 100 * known
-    digits = 0 if hundred >= 10 or abs(hundred - round(hundred)) < 1e-9 else 1
+    digits = 0 if hundred >= 10 or abs(hundred - round(hundred)) < 1e-9 else digits
     return number(hundred, digits) + SPACE + "%"
 
 

@@ -1,0 +1,24 @@
+"""Backbones: a timm name and its switches -> a module; numerics: how it is computed."""
+
+from radstart.backbones.build import Backbone, build, classifier_keys, native_convention
+from radstart.backbones.numerics import (
+    Numerics,
+    choose_numerics,
+    computing,
+    mixed,
+    place,
+    place_images,
+)
+
+__all__ = [
+    "Backbone",
+    "Numerics",
+    "build",
+    "choose_numerics",
+    "classifier_keys",
+    "computing",
+    "mixed",
+    "native_convention",
+    "place",
+    "place_images",
+]

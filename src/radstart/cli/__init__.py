@@ -1,0 +1,60 @@
+"""The command line: parse, call one function, print. torch is imported inside the verbs."""
+
+import sys
+
+import typer
+from typer.exceptions import Abort, Exit, TyperException
+
+from radstart import __version__
+from radstart.cli.compare import compare
+from radstart.cli.report import report
+from radstart.cli.stats import stats
+from radstart.core.errors import RadstartError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(compare)
+app.command()(report)
+app.add_typer(stats, name="stats")
+
+
+@app.callback(invoke_without_command=True)
+def version_only(version: bool = typer.Option(False, "--version", help="Print it.")) -> None:
+    """Compare starting weights for radiology models, and say whether the difference is real."""
+    if version:
+        print(f"radstart {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; errors of the person at the keyboard are one line and exit code 2."""
+    given = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in given
+    given = [word for word in given if word != "--debug"]
+    try:
+        code = typer.main.get_command(app)(given, prog_name="radstart", standalone_mode=False)
+    except RadstartError as error:
+        if debug:
+            raise
+        sys.exit(_fail(str(error)))
+    except Exit as end:
+        sys.exit(end.exit_code)
+    except TyperException as error:
+        if not given or "format_message" not in dir(error):
+            sys.exit(2)
+        sys.exit(_fail(f"{error.format_message()}; see radstart {' '.join(given[:1])} --help"))
+    except (KeyboardInterrupt, Abort):
+        sys.exit(_fail("stopped; the same command continues", code=130))
+    except BrokenPipeError:
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(line: str, code: int = 2) -> int:
+    print("radstart: " + " ".join(line.split()), file=sys.stderr)
+    return code

@@ -1,0 +1,167 @@
+"""radstart compare."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from radstart.core.errors import RadstartError
+
+PAPER = "As in the CSV; '' = do not use it."
+
+
+def compare(
+    context: typer.Context,
+    data: Annotated[
+        Path, typer.Argument(help="Folder of images, or of class folders; or a study.toml.")
+    ],
+    out: Annotated[Path, Option(help="Folder of the study; the same command continues it.")],
+    labels: Annotated[
+        str, Option(help="CSV with image,label (and patient_id, exam_id, split, fold, ...).")
+    ] = "",
+    arms: Annotated[
+        str, Option(help="Starts: random, moments:ARM, NAME=file:PATH, NAME=run:STUDY/runs/ID.")
+    ] = "random",
+    policies: Annotated[str, Option(help="What is trained: full, frozen.")] = "full,frozen",
+    budgets: Annotated[str, Option(help="Shares of the labelled training units, 0-1.")] = "1.0",
+    seeds: Annotated[int, Option(help="Seeds, shared by all arms.")] = 3,
+    image_size: Annotated[
+        int | None, Option(help="Input side in pixels.", show_default="each arm's own")
+    ] = None,
+    epochs: Annotated[int, Option(help="Step limit, in epochs of the whole training part.")] = 40,
+    backbone: Annotated[
+        str, Option(help="timm name for arms whose weights do not state one.")
+    ] = "",
+    reference: Annotated[str, Option(help="Arm that others are held against.  [the first]")] = "",
+    metric: Annotated[str, Option(help="Primary metric.  [auroc]")] = "",
+    margin: Annotated[
+        float, Option(help="Differences below it are practically nothing; 0 = no such claims.")
+    ] = 0.02,
+    label_column: Annotated[str | None, Option(help="Column of the target.  [label]")] = None,
+    patient_column: Annotated[str | None, Option(help=PAPER + "  [patient_id]")] = None,
+    exam_column: Annotated[str | None, Option(help=PAPER + "  [exam_id]")] = None,
+    split_column: Annotated[str | None, Option(help=PAPER + "  [split]")] = None,
+    fold_column: Annotated[str | None, Option(help=PAPER + "  [fold]")] = None,
+    test_fold: Annotated[str, Option(help="Fold that is the test part.  [the last]")] = "",
+    validation_fold: Annotated[str, Option(help="Fold for validation.  [the one before]")] = "",
+    positive: Annotated[
+        str | None, Option(help="Positive class of two.", show_default="by its name")
+    ] = None,
+    leakage: Annotated[
+        str, Option(help="When a unit stands in two parts: stop, regroup, drop, allow.")
+    ] = "stop",
+    flip: Annotated[bool, Option("--flip", help="Mirror left and right in training.")] = False,
+    seed: Annotated[int, Option(help="Seed of the study.")] = 0,
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    workers: Annotated[int, Option(help="Threads that make batches ahead.")] = 1,
+    numerics: Annotated[
+        str, Option(help="auto (measured once per study), fp32, or a numerics.toml.")
+    ] = "auto",
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Read the data, print the plan, train nothing.")
+    ] = False,
+) -> None:
+    r"""Compare starting weights on your images: train, test, report.
+
+    \b
+    Examples:
+      radstart compare DATA --labels labels.csv --backbone resnet18 --out STUDY
+      radstart compare DATA --labels labels.csv --out STUDY --budgets 0.1,1.0 \
+          --arms random,moments:imagenet,imagenet=file:WEIGHTS_FOLDER --image-size 96
+      radstart compare STUDY/study.toml --out STUDY        (continue it)
+      radstart compare DATA --labels labels.csv --out STUDY --arms ... --dry-run
+
+    \b
+    STUDY then holds report.html, facts.json, results.parquet and every run's cases.
+    Exit code 0: done; 1: some runs failed (they are listed); 2: something to mend.
+    """
+    from radstart.core.progress import Progress
+    from radstart.report import write_report
+    from radstart.study import (
+        DataSpec,
+        StudySpec,
+        absolute_arm,
+        checked,
+        found_labels,
+        read_spec,
+        run_study,
+    )
+
+    if data.suffix == ".toml":
+        _only_toml(context, data)
+        spec = read_spec(data)
+    else:
+        spec = StudySpec(
+            data=DataSpec(
+                path=str(data.resolve()),
+                labels=found_labels(data, labels),
+                label_column=label_column,
+                patient_column=patient_column,
+                exam_column=exam_column,
+                split_column=split_column,
+                fold_column=fold_column,
+                positive=positive,
+            ),
+            arm=tuple(absolute_arm(arm) for arm in _listed(arms)),
+            policies=tuple(_listed(policies)),
+            budgets=tuple(_number(text, "--budgets") for text in _listed(budgets)),
+            seeds=seeds,
+            seed=seed,
+            reference=reference,
+            metric=metric,
+            margin=margin or None,
+            backbone=backbone,
+            image_size=image_size,
+            epochs=epochs,
+            flip=flip,
+            leakage=leakage,  # type: ignore[arg-type]  # checked just below
+            test_fold=test_fold,
+            validation_fold=validation_fold,
+        )
+    progress = Progress(shown=True)
+    done = run_study(
+        checked(spec),
+        out,
+        device=device,
+        workers=workers,
+        numerics=numerics,
+        dry_run=dry_run,
+        progress=progress,
+    )
+    if done.planned_only:
+        print("nothing was trained (--dry-run)")
+        return
+    page = write_report(done.folder)
+    for line in done.answer:
+        print(line)
+    print(f"report: {page}")
+    for reason in done.failed:
+        print(f"failed: {reason}")
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def _only_toml(context: typer.Context, data: Path) -> None:
+    """Refuse options that a study.toml answers itself."""
+    free = {"data", "out", "device", "workers", "numerics", "dry_run"}
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name not in free and str(context.get_parameter_source(name)).endswith("COMMANDLINE")
+    ]
+    if given:
+        raise RadstartError(
+            "the question stands in the file", str(data), ", ".join(given), "edit the file instead"
+        )
+
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise RadstartError("not a number", option, text) from None

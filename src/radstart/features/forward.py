@@ -1,0 +1,91 @@
+"""A network over many images, and frozen features kept on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from radstart.backbones import Numerics, computing, place, place_images
+from radstart.core.files import whole_file
+from radstart.core.hashing import digest
+from radstart.weights import Arm, Convention, apply_convention, start_model
+
+EVALUATION_BATCH = 64
+
+
+def forward(
+    module: nn.Module,
+    convention: Convention,
+    pixels: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    numerics: Numerics,
+    on_batch: Callable[[int], object] = lambda images: None,
+) -> NDArray[np.float32]:
+    """Return the module's outputs, float32 (n, K), for rows of `pixels`, in evaluation mode.
+
+    Args:
+        module: float (B, 3, S, S) -> (B, K), on the device of `numerics`.
+        convention: of the arm.
+        pixels: working copy, uint8 (N, S, S) or (N, S, S, 3).
+        rows: int64 (n,).
+        numerics: of the study; always float32 here, since rounded scores tie.
+        on_batch: told the images done since the last call.
+    """
+    module.eval()
+    outputs = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), EVALUATION_BATCH):
+            chosen = rows[start : start + EVALUATION_BATCH]
+            batch = torch.from_numpy(np.ascontiguousarray(pixels[chosen]))
+            images = place_images(apply_convention(convention, batch), numerics)
+            outputs.append(module(images).float().cpu())
+            on_batch(len(chosen))
+    return np.asarray(torch.cat(outputs).numpy())
+
+
+def frozen_features(
+    arm: Arm,
+    seed: int,
+    pixels: NDArray[np.uint8],
+    content: str,
+    cache: Path,
+    numerics: Numerics,
+    on_batch: Callable[[int], object] = lambda images: None,
+) -> NDArray[np.float32]:
+    """Return pooled features of every image under an arm, float32 (N, D), computed once.
+
+    They are kept in `cache`, by content, convention, weights and numerics; for arms that redraw
+    their values, once per seed.
+
+    Args:
+        arm: the start.
+        seed: of the run; unused by arms that do not redraw.
+        pixels: working copy, uint8 (N, S, S) or (N, S, S, 3).
+        content: fingerprint of the dataset.
+        cache: folder for derived files.
+        numerics: of the study.
+        on_batch: told the images done since the last call.
+    """
+    computed = {k: v for k, v in numerics.record().items() if not k.endswith("_rate")}
+    key = digest(
+        ["features", content, pixels.shape, arm.record(), seed if arm.redraws else 0, computed], 20
+    )
+    path = cache / f"{key}.npy"
+    if path.is_file():
+        try:
+            features = np.load(path, allow_pickle=False)
+            if features.shape[0] == len(pixels) and features.dtype == np.float32:
+                on_batch(len(pixels))
+                return np.asarray(features)
+        except (OSError, ValueError):
+            pass  # damaged: made again
+    with computing(numerics):
+        module = place(start_model(arm, 0, seed)[0], numerics)
+        rows = np.arange(len(pixels))
+        features = forward(module, arm.convention, pixels, rows, numerics, on_batch)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.save(file, features)
+    return features

@@ -1,0 +1,39 @@
+"""Studies: a question, its plan, its runs, its facts."""
+
+from radstart.study.compare import Outcome, run_study
+from radstart.study.open import Study, open_study
+from radstart.study.predictions import (
+    PredictionColumns,
+    PredictionComparison,
+    compare_predictions,
+    prediction_lines,
+)
+from radstart.study.spec import (
+    DataSpec,
+    Leakage,
+    StudySpec,
+    absolute_arm,
+    checked,
+    found_labels,
+    read_spec,
+    write_spec,
+)
+
+__all__ = [
+    "DataSpec",
+    "Leakage",
+    "Outcome",
+    "PredictionColumns",
+    "PredictionComparison",
+    "Study",
+    "StudySpec",
+    "absolute_arm",
+    "checked",
+    "compare_predictions",
+    "found_labels",
+    "open_study",
+    "prediction_lines",
+    "read_spec",
+    "run_study",
+    "write_spec",
+]

@@ -1,0 +1,247 @@
+"""From a question to everything that training needs, before anything trains."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radstart.backbones import Numerics, choose_numerics
+from radstart.core.errors import RadstartError
+from radstart.core.files import whole_file, write_toml
+from radstart.core.hashing import digest
+from radstart.core.progress import Progress
+from radstart.core.random import stream_seed
+from radstart.dataset import (
+    Dataset,
+    Leakage,
+    Parts,
+    Units,
+    assign_parts,
+    audit,
+    channel_statistics,
+    draw_budget,
+    find_units,
+    resolve,
+    working_copy,
+)
+from radstart.ingest import Columns, ingest_folder
+from radstart.study.spec import StudySpec, extended, read_spec, write_spec
+from radstart.training import TASKS, Augmentation, Recipe, Task
+from radstart.weights import Arm, Receipt, resolve_arms, start_model
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A study with its data read, its parts fixed, its arms and numerics decided.
+
+    Attributes:
+        folder: of the study.
+        spec: the question.
+        dataset: images and rows; the arrays below are indexed by row.
+        units: what is resampled and kept in one part.
+        parts: each row's part.
+        leakage: what the audit found and what was done about it.
+        arms: in the order of the question.
+        receipts: what loading each arm's weights did, by arm name.
+        task: what is predicted.
+        targets: as the task encodes them, (N,) or (N, K).
+        numerics: how numbers are computed.
+        recipe: how every arm is trained.
+        augmentation: of the training images.
+        parts_digest: fingerprint of units and parts.
+        workers: threads that make training batches ahead.
+    """
+
+    folder: Path
+    spec: StudySpec
+    dataset: Dataset
+    units: Units
+    parts: Parts
+    leakage: Leakage
+    arms: tuple[Arm, ...]
+    receipts: dict[str, Receipt | None]
+    task: Task
+    targets: NDArray[Any]
+    numerics: Numerics
+    recipe: Recipe
+    augmentation: Augmentation
+    parts_digest: str
+    workers: int
+
+    def pixels(self, arm: Arm) -> NDArray[np.uint8]:
+        """Return the working copy of the arm's input size, uint8 (N, S, S) or (N, S, S, 3)."""
+        return working_copy(self.dataset, arm.convention.size)
+
+    def run_seed(self, seed: int) -> int:
+        """Return the number that everything random in runs of this seed index derives from."""
+        return stream_seed(self.spec.seed, "run", seed)
+
+    def drawn(self, budget: float, seed: int, part: str) -> NDArray[np.int64]:
+        """Return the rows of a part that seed `seed` may use under a budget, ascending."""
+        labels = self.dataset.rows["label"].to_numpy(dtype=object)
+        chosen = draw_budget(self.units, self.parts, labels, budget, self.run_seed(seed))
+        return np.flatnonzero(chosen & (self.parts.part == part))
+
+    def test_rows(self) -> NDArray[np.int64]:
+        """Return the rows of the test part, ascending."""
+        return np.flatnonzero(self.parts.part == "test")
+
+
+@contextmanager
+def study_lock(folder: Path) -> Iterator[None]:
+    """Hold the study's folder for this process; it is given back when the process ends.
+
+    Raises:
+        RadstartError: another process is at work there, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise RadstartError(
+            "cannot write", str(folder), error.strerror or "", "choose another --out"
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RadstartError(
+                "another process is at work in this study", str(folder), "", "wait for it"
+            ) from error
+        yield
+
+
+def prepare(
+    spec: StudySpec, folder: Path, *, device: str, workers: int, numerics: str, progress: Progress
+) -> Prepared:
+    """Read the data, fix the parts, load every arm once, choose the numerics; train nothing.
+
+    `study.toml`, `numerics.toml`, `dataset/` and its `splits/study.*` are written; a study that
+    is there already is continued or extended.
+
+    Raises:
+        RadstartError: leakage between parts, weights that do not fit, another study in `folder`,
+            and everything else that a person can mend.
+    """
+    if (folder / "study.toml").exists():
+        spec = extended(read_spec(folder / "study.toml"), spec)
+    elif any(item.name not in (".lock", "dataset") for item in folder.iterdir()):
+        raise RadstartError(
+            "this folder holds something else", str(folder), "", "choose an empty --out"
+        )
+    dataset = _read(spec, folder, progress)
+    task = TASKS[spec.task]
+    units = find_units(dataset.rows)
+    parts = assign_parts(
+        dataset.rows,
+        units,
+        seed=spec.seed,
+        test_fold=spec.test_fold or None,
+        validation_fold=spec.validation_fold or None,
+    )
+    found = audit(dataset.rows, units, parts)
+    parts, leakage = resolve(dataset.rows, units, parts, found, spec.leakage, spec.seed)
+    parts_digest = digest([list(map(str, units.unit)), list(map(str, parts.part))])
+    size = spec.image_size or 224
+    copy = working_copy(dataset, size, progress)
+    mean, std = channel_statistics(copy, parts.part == "train")
+    moments = (float(np.mean(mean)), float(np.mean(std)))
+    arms = resolve_arms(spec.arm, spec.backbone, spec.image_size, moments)
+    receipts = {}
+    for arm in arms:
+        working_copy(dataset, arm.convention.size, progress)
+        model, receipts[arm.name] = start_model(arm, task.outputs(dataset.classes), spec.seed)
+        del model
+    recipe = Recipe(epochs=spec.epochs)
+    chosen = _numerics(folder, numerics, device, arms[0], task.outputs(dataset.classes), recipe)
+    targets = task.encode(dataset.rows["label"].to_numpy(dtype=object), dataset.classes)
+    prepared = Prepared(
+        folder, spec, dataset, units, parts, leakage, arms, receipts, task, targets, chosen,
+        recipe, Augmentation(flip=spec.flip), parts_digest, workers,
+    )  # fmt: skip
+    for budget in spec.budgets:
+        for seed in range(spec.seeds):
+            prepared.drawn(budget, seed, "train")
+    _write_split(prepared)
+    write_toml(folder / "numerics.toml", chosen.record())
+    write_spec(spec, folder / "study.toml")
+    return prepared
+
+
+def _read(spec: StudySpec, folder: Path, progress: Progress) -> Dataset:
+    data = spec.data
+    columns = Columns(
+        image=data.image_column,
+        label=data.label_column,
+        patient=data.patient_column,
+        exam=data.exam_column,
+        split=data.split_column,
+        fold=data.fold_column,
+        sex=data.sex_column,
+        age=data.age_column,
+        site=data.site_column,
+    )
+    return ingest_folder(
+        Path(data.path),
+        folder / "dataset",
+        labels=Path(data.labels) if data.labels else None,
+        columns=columns,
+        positive=data.positive,
+        progress=progress,
+    )
+
+
+def _numerics(
+    folder: Path, asked: str, device: str, arm: Arm, outputs: int, recipe: Recipe
+) -> Numerics:
+    """Return the study's numerics: those written down, else measured on the first arm."""
+    written = folder / "numerics.toml"
+    if written.exists():
+        kept = choose_numerics(str(written), device, lambda: start_model(arm, outputs, 0)[0], 0, 0)
+        if asked == "fp32" and (kept.dtype, kept.memory_format) != ("float32", "contiguous"):
+            raise RadstartError(
+                "this study computes otherwise", "--numerics", asked, f"see {written}"
+            )
+        return kept
+    return choose_numerics(
+        asked, device, lambda: start_model(arm, outputs, 0)[0], arm.convention.size,
+        recipe.batch_size,
+    )  # fmt: skip
+
+
+def _write_split(prepared: Prepared) -> None:
+    folder = prepared.dataset.path / "splits"
+    table = pd.DataFrame(
+        {
+            "row": prepared.dataset.rows["row"],
+            "image": prepared.dataset.rows["image"],
+            "unit": prepared.units.unit.astype(str),
+            "part": prepared.parts.part.astype(str),
+        }
+    )
+    with whole_file(folder / "study.parquet") as temporary:
+        table.to_parquet(temporary, index=False)
+    leakage = prepared.leakage
+    write_toml(
+        folder / "study.toml",
+        {
+            "schema": 1,
+            "source": prepared.parts.source,
+            "unit": prepared.units.kind,
+            "patients_known": prepared.units.patients_known,
+            "leakage": {
+                "policy": leakage.policy,
+                "units": leakage.units,
+                "images": leakage.images,
+                "dropped": leakage.dropped,
+                "consequence": leakage.consequence,
+            },
+            "notes": list(prepared.parts.notes),
+        },
+    )

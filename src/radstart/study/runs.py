@@ -1,0 +1,327 @@
+"""One run: its identity, its folder, its training or probe, its case table."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from radstart.backbones import build, computing, place
+from radstart.core.files import read_json, whole_file, write_json, write_toml
+from radstart.core.hashing import digest
+from radstart.core.progress import Task as ProgressTask
+from radstart.features import forward, frozen_features
+from radstart.study.prepare import Prepared
+from radstart.training import (
+    PENALTIES,
+    POLICIES,
+    Batches,
+    Probe,
+    RunFailed,
+    fine_tune,
+    fit_probe,
+)
+from radstart.weights import Arm, start_model
+
+SCHEMA = 1
+LIKELY_SHARE = 0.45  # of the step limit: what a training takes, on average
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """arm x policy x budget x seed, with its learning rate (None for a probe)."""
+
+    arm: str
+    policy: str
+    budget: float
+    seed: int
+    lr: float | None
+
+
+def run_id(prepared: Prepared, run: RunSpec) -> str:
+    """Return the hash of everything that decides the run's outcome, 12 hexadecimal digits."""
+    numerics = {k: v for k, v in prepared.numerics.record().items() if not k.endswith("_rate")}
+    recipe = {k: v for k, v in asdict(prepared.recipe).items() if not k.startswith("grid")}
+    return digest(
+        {
+            "schema": SCHEMA,
+            "run": asdict(run),
+            "arm": arm_of(prepared, run).record(),
+            "content": prepared.dataset.content,
+            "parts": prepared.parts_digest,
+            "task": prepared.task.name,
+            "seed": prepared.spec.seed,
+            "recipe": recipe,
+            "penalties": list(PENALTIES),
+            "augmentation": asdict(prepared.augmentation),
+            "numerics": numerics,
+        }
+    )
+
+
+def arm_of(prepared: Prepared, run: RunSpec) -> Arm:
+    """Return the run's arm."""
+    return next(arm for arm in prepared.arms if arm.name == run.arm)
+
+
+def is_done(folder: Path) -> bool:
+    """Return whether a trial or run is finished (well or not: see `outcome`)."""
+    return (folder / "done.json").is_file()
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """Return done.json: state (`done` or `failed`), reason, converged, losses, seconds."""
+    found: dict[str, Any] = read_json(folder / "done.json")
+    return found
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Return how many steps one pass over the images takes."""
+    return max(1, round(images / batch_size))
+
+
+def step_limit(prepared: Prepared) -> int:
+    """Return the step limit of every training: epochs of the whole training part."""
+    whole = int((prepared.parts.part == "train").sum())
+    per_epoch = steps_per_epoch(whole, prepared.recipe.batch_size)
+    return prepared.recipe.epochs * max(per_epoch, prepared.recipe.check_steps)
+
+
+def is_failed(folder: Path) -> bool:
+    """Return whether a finished trial or run ended with a reason instead of a model."""
+    return bool(outcome(folder)["state"] == "failed")
+
+
+def failed(failure: RunFailed) -> dict[str, Any]:
+    """Return the record of a run that could not go on."""
+    return {"state": "failed", "reason": str(failure), "converged": False, "steps": 0}
+
+
+def likely_steps(prepared: Prepared) -> float:
+    """Return how many steps a training is expected to take before it has converged."""
+    return LIKELY_SHARE * step_limit(prepared)
+
+
+def train_trial(
+    prepared: Prepared, run: RunSpec, task: ProgressTask, model_needed: bool = False
+) -> Path:
+    """Train one setting and keep its best state and its validation scores; return its folder.
+
+    Nothing of the test part is read. A training that cannot go on leaves `done.json` with the
+    reason.
+    """
+    folder = prepared.folder / "trials" / run_id(prepared, run)
+    model = folder / "model.safetensors"
+    expected = likely_steps(prepared)
+    if is_done(folder) and (model.exists() or not model_needed or is_failed(folder)):
+        task.shorten(expected)
+        return folder
+    (folder / "done.json").unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_toml(folder / "spec.toml", {"schema": SCHEMA, **asdict(run)})
+    started = time.monotonic()
+    before = task.done
+    try:
+        done = _fine_tune(prepared, run, folder, task)
+    except RunFailed as failure:
+        done = failed(failure)
+    task.shorten(expected - (task.done - before))
+    finish(folder, run, done, time.monotonic() - started)
+    return folder
+
+
+def _fine_tune(
+    prepared: Prepared, run: RunSpec, folder: Path, task: ProgressTask
+) -> dict[str, Any]:
+    arm = arm_of(prepared, run)
+    assert run.lr is not None
+    seed = prepared.run_seed(run.seed)
+    train = prepared.drawn(run.budget, run.seed, "train")
+    validation = prepared.drawn(run.budget, run.seed, "validation")
+    pixels = prepared.pixels(arm)
+    outputs = prepared.task.outputs(prepared.dataset.classes)
+    fitted = fine_tune(
+        lambda: start_model(arm, outputs, seed)[0],
+        prepared.task,
+        POLICIES[run.policy],
+        arm.convention,
+        Batches(
+            pixels,
+            prepared.targets,
+            train,
+            prepared.recipe.batch_size,
+            prepared.augmentation,
+            seed,
+        ),
+        validation,
+        recipe=prepared.recipe,
+        rate=run.lr,
+        step_limit=step_limit(prepared),
+        numerics=prepared.numerics,
+        workers=prepared.workers,
+        on_check=task.advance,
+    )
+    with whole_file(folder / "model.safetensors") as temporary:
+        save_file({k: v.contiguous() for k, v in fitted.state.items()}, temporary)
+    with whole_file(folder / "history.parquet") as temporary:
+        pd.DataFrame(fitted.history).to_parquet(temporary, index=False)
+    scores = model_outputs(prepared, run, folder, validation)
+    write_cases(prepared, folder, {"validation": (validation, scores)})
+    return {
+        "state": "done",
+        "reason": None,
+        "converged": fitted.converged,
+        "steps": fitted.steps,
+        "validation_loss": fitted.validation_loss,
+    }
+
+
+def finish(folder: Path, run: RunSpec, done: dict[str, Any], seconds: float) -> None:
+    """Write done.json: from here on the run is never redone."""
+    write_json(
+        folder / "done.json",
+        {"schema": SCHEMA, **asdict(run), "penalty": None, **done, "seconds": round(seconds, 3)},
+    )
+
+
+def model_outputs(
+    prepared: Prepared, run: RunSpec, folder: Path, rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the outputs of a folder's model, float32 (n, K)."""
+    arm = arm_of(prepared, run)
+    module = build(arm.backbone, prepared.task.outputs(prepared.dataset.classes))
+    module.load_state_dict(load_file(folder / "model.safetensors"))
+    with computing(prepared.numerics):
+        module = place(module, prepared.numerics)
+        return forward(module, arm.convention, prepared.pixels(arm), rows, prepared.numerics)
+
+
+def finish_trained_run(prepared: Prepared, run: RunSpec, task: ProgressTask) -> Path:
+    """Make a run of a chosen setting: its training (a trial's, where it is one) and all scores.
+
+    This is where the test part is read, after every choice of the study.
+    """
+    folder = prepared.folder / "runs" / run_id(prepared, run)
+    if is_done(folder) and outcome(folder)["state"] == "done":
+        return folder
+    trial = train_trial(prepared, run, task, model_needed=True)
+    done = outcome(trial)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_toml(folder / "spec.toml", {"schema": SCHEMA, **asdict(run)})
+    started = time.monotonic()
+    if done["state"] == "done":
+        for name in ("model.safetensors", "history.parquet"):
+            with whole_file(folder / name) as temporary:
+                shutil.copyfile(trial / name, temporary)
+        validation = prepared.drawn(run.budget, run.seed, "validation")
+        test = prepared.test_rows()
+        scores = model_outputs(prepared, run, folder, np.concatenate([validation, test]))
+        cut = len(validation)
+        write_cases(
+            prepared,
+            folder,
+            {"validation": (validation, scores[:cut]), "test": (test, scores[cut:])},
+        )
+        _write_receipt(prepared, run, folder)
+    kept = {k: done.get(k) for k in ("state", "reason", "converged", "steps", "validation_loss")}
+    finish(folder, run, kept, done["seconds"] + time.monotonic() - started)
+    return folder
+
+
+def finish_probe_run(prepared: Prepared, run: RunSpec, on_batch: Callable[[int], object]) -> Path:
+    """Make a run of a frozen backbone: features once, a probe fitted to convergence, all scores."""
+    folder = prepared.folder / "runs" / run_id(prepared, run)
+    if is_done(folder) and outcome(folder)["state"] == "done":
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    write_toml(folder / "spec.toml", {"schema": SCHEMA, **asdict(run)})
+    arm = arm_of(prepared, run)
+    started = time.monotonic()
+    train = prepared.drawn(run.budget, run.seed, "train")
+    validation = prepared.drawn(run.budget, run.seed, "validation")
+    try:
+        features = frozen_features(
+            arm,
+            prepared.run_seed(run.seed),
+            prepared.pixels(arm),
+            prepared.dataset.content,
+            prepared.dataset.path / "cache",
+            prepared.numerics,
+            on_batch,
+        )
+        with computing(prepared.numerics):
+            fitted = fit_probe(prepared.task, features, prepared.targets, train, validation)
+        done: dict[str, Any] = {
+            "state": "done",
+            "reason": None,
+            "converged": fitted.converged,
+            "steps": 0,
+            "validation_loss": min(fitted.losses),
+            "penalty": fitted.penalty,
+            "validation_losses": dict(zip(map(str, PENALTIES), fitted.losses, strict=True)),
+        }
+        arrays = {"weight": fitted.probe.weight, "bias": fitted.probe.bias}
+        with whole_file(folder / "model.safetensors") as temporary:
+            save_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary)
+        test = prepared.test_rows()
+        scored = {
+            part: (rows, fitted.probe.outputs(features[rows].astype(np.float64)))
+            for part, rows in (("validation", validation), ("test", test))
+        }
+        write_cases(prepared, folder, scored)
+        _write_receipt(prepared, run, folder)
+    except RunFailed as failure:
+        done = failed(failure)
+    finish(folder, run, done, time.monotonic() - started)
+    return folder
+
+
+def read_probe(folder: Path) -> Probe:
+    """Return the probe of a finished frozen run."""
+    arrays = load_arrays(folder / "model.safetensors")
+    return Probe(arrays["weight"], arrays["bias"], True)
+
+
+def _write_receipt(prepared: Prepared, run: RunSpec, folder: Path) -> None:
+    arm = arm_of(prepared, run)
+    receipt = prepared.receipts[arm.name]
+    record: dict[str, Any] = {"schema": SCHEMA, "arm": arm.name, "start": arm.spec.start}
+    if not POLICIES[run.policy].probe:
+        record["backbone"] = {"name": arm.backbone.name, "switches": arm.backbone.switches}
+        record["convention"] = arm.convention.record()
+    if receipt is not None:
+        record["receipt"] = receipt.record()
+    write_toml(folder / "receipt.toml", record)
+
+
+def write_cases(
+    prepared: Prepared,
+    folder: Path,
+    scored: dict[str, tuple[NDArray[np.int64], NDArray[Any]]],
+) -> None:
+    """Write cases.parquet: one row per case, sorted by case; no times, no paths outside DATA."""
+    rows = prepared.dataset.rows
+    tables = []
+    for part, (chosen, outputs) in scored.items():
+        some = rows.iloc[chosen]
+        columns: dict[str, Any] = {
+            "case": some["image"].to_numpy(),
+            "patient": some["patient"].to_numpy(),
+            "exam": some["exam"].to_numpy(),
+            "unit": prepared.units.unit[chosen].astype(str),
+            "part": part,
+            "target": some["label"].to_numpy(),
+        }
+        columns |= prepared.task.columns(outputs, prepared.dataset.classes)
+        tables.append(pd.DataFrame(columns))
+    table = pd.concat(tables, ignore_index=True).sort_values("case", kind="stable")
+    with whole_file(folder / "cases.parquet") as temporary:
+        table.to_parquet(temporary, index=False)
