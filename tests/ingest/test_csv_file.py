@@ -1,0 +1,145 @@
+"""CSV as people write it."""
+
+import csv
+import io
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from radstart.core.errors import RadstartError
+from radstart.ingest.columns import Columns, choose_columns
+from radstart.ingest.csv_file import read_csv
+
+HEADER = ["image", "label", "note"]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_bytes(content):
+        path = tmp_path / "labels.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write_bytes
+
+
+cell = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=("Cs",)), max_size=8
+)
+bytes_cell = st.text(st.characters(codec="latin-1", exclude_characters="\0"), max_size=8)
+
+
+def render(rows, delimiter, ending):
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=delimiter, lineterminator=ending, quoting=csv.QUOTE_ALL)
+    writer.writerows([HEADER, *rows])
+    return out.getvalue()
+
+
+@settings(max_examples=80)
+@given(
+    st.lists(st.tuples(st.just("a.png"), cell, cell), min_size=1, max_size=6),
+    st.sampled_from(",;\t"),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+def test_every_dialect_comes_back(tmp_path_factory, rows, delimiter, ending, encoding):
+    path = tmp_path_factory.mktemp("csv") / "labels.csv"
+    text = render(rows, delimiter, ending)
+    path.write_bytes(text.encode(encoding))
+    table = read_csv(path, frozenset(HEADER))
+    assert table.header == tuple(HEADER)
+    assert list(table.records) == rows
+    before = [render(rows[:k], delimiter, ending) for k in range(len(rows))]
+    lines = [len(io.StringIO(part, newline="").readlines()) + 1 for part in before]
+    assert list(table.lines) == lines
+
+
+@given(st.lists(st.tuples(st.just("a.png"), bytes_cell, st.just("é")), min_size=1, max_size=4))
+def test_latin_1(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("csv") / "labels.csv"
+    path.write_bytes(render(rows, ";", "\r\n").encode("latin-1"))
+    try:
+        path.read_bytes().decode()
+    except UnicodeDecodeError:
+        assert list(read_csv(path, frozenset(HEADER)).records) == rows
+
+
+def test_lines_count_blank_lines_and_line_breaks_in_quotes(write):
+    table = read_csv(write('image,label\n\na.png,x\n"b\n.png",y\n,,\nc.png,x\n'))
+    assert table.lines == (3, 4, 7)
+
+
+def test_empty_values_and_extra_cells(write):
+    table = read_csv(write("image,label\na,NaN\nb, x \nc\nd,1,2\ne,y,,\n"))
+    assert table.column("label") == ["", "x", "", "1", "y"]
+    assert table.faults == ("", "", "", "3 cells where the header has 2", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf", "no rows"),
+        (b"\xa0", "no rows"),
+        (b"image,label\n", "no rows"),
+        (b"PK\x03\x04\0\0", "not text"),
+        (b'image,label\na,"x\nb,y\n', "line 2: cannot be read as CSV"),
+        (b"image,label\na," + b"x" * 200_000 + b"\n", "line 2: cannot be read as CSV"),
+        (b"\xff\xfea", "broken UTF-16"),
+    ],
+)
+def test_refused(write, content, words):
+    with pytest.raises(RadstartError, match=words):
+        read_csv(write(content))
+
+
+def test_absent(tmp_path):
+    for path in (tmp_path / "no.csv", tmp_path):
+        with pytest.raises(RadstartError, match="cannot read the labels"):
+            read_csv(path)
+
+
+@settings(max_examples=150)
+@given(st.binary(max_size=120))
+def test_any_bytes_end_in_a_table_or_one_line(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("csv") / "labels.csv"
+    path.write_bytes(b"image,label\n" + content)
+    with suppress(RadstartError):
+        read_csv(path, frozenset(HEADER))
+
+
+def columns_of(write, text, **names):
+    return choose_columns(read_csv(write(text)), Columns(**names))
+
+
+def test_columns_recognised_named_and_switched_off(write):
+    text = "Image,label,grade,patient_id,split\na,x,1,,train\n"
+    assert columns_of(write, text) == {
+        "image": "Image",
+        "label": "label",
+        "patient": "patient_id",
+        "split": "split",
+    }
+    chosen = columns_of(write, text, label="grade", split="", patient="")
+    assert chosen == {"image": "Image", "label": "grade"}
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "words"),
+    [
+        ("image,grade\na,1\n", {}, "has no label column 'label'; name one with --label-column"),
+        ("image,grade\na,1\n", {"label": "grades"}, "did you mean grade"),
+        ("image,label\na,1\n", {"fold": "k"}, "has no fold column 'k'"),
+        ("image,label,label\na,1,2\n", {}, "twice"),
+        ("image,label\na,1\n", {"label": ""}, "cannot be switched off"),
+        ("image,label,patient_id\na,1,p\n", {"patient": ""}, "'patient_id' groups images"),
+        ("image,label,exam_id\na,1,p\n", {"exam": ""}, "'exam_id' groups images"),
+        ("image,label\na,1\n", {"label": "image"}, "same column"),
+    ],
+)
+def test_columns_refused(write, text, names, words):
+    with pytest.raises(RadstartError, match=words):
+        columns_of(write, text, **names)
