@@ -1,5 +1,6 @@
 """A folder with a CSV, or class folders, becomes a dataset: whole or not at all."""
 
+import os
 import subprocess
 import sys
 import unicodedata
@@ -7,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from radstart.core.errors import RadstartError
-from radstart.dataset import open_dataset, text
+from radstart.dataset import assign_parts, audit, find_units, open_dataset, resolve, text
 from radstart.ingest import Columns, ingest_folder
 
 RNG = np.random.default_rng(1)
@@ -210,6 +213,57 @@ def test_labels_are_found_inside_the_folder(data, tmp_path):
     folder, lines = data
     (folder / "deep.csv").write_text("\n".join(lines))
     assert len(ingest_folder(folder, tmp_path / "out", labels=Path("deep.csv"))) == 60
+
+
+def test_linked_folders_and_odd_names_are_listed(tmp_path):
+    folder = tmp_path / "data"
+    for k in range(6):
+        picture(folder, f"{'ab'[k % 2]}/{k}.png")
+    picture(tmp_path, "elsewhere/x.png")
+    (folder / "c").symlink_to(tmp_path / "elsewhere")
+    (folder / "root.png").write_bytes((folder / "a/0.png").read_bytes())
+    os.link(folder / "a/0.png", os.fsencode(folder / "a") + b"/\xff.png")
+    dataset = ingest_folder(folder, tmp_path / "out", max_rejected=0.5)
+    assert dict(zip(dataset.rejected["image"], dataset.rejected["reason"], strict=True)) == {
+        "c": "a linked folder is not entered",
+        "root.png": "lies in no class folder",
+        "a/?.png": "a name that is not UTF-8",
+    }
+
+
+NAMES = st.sampled_from(
+    ["i00.png", "i01.png", "i02.png", "", "..", "../x.png", "/", "i00.png/y", "\x00", "\ud7ff", "~"]
+)
+CELLS = st.one_of(
+    st.sampled_from(["a", "b", "", "NaN", "1", '"', "train", "test", "\t"]), st.text(max_size=4)
+)
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sets(st.sampled_from(["image", "label", "patient_id", "exam_id", "split", "fold", "?"])),
+    st.lists(st.tuples(NAMES, CELLS, CELLS, CELLS), max_size=6),
+    st.sampled_from(["utf-8", "utf-16", "latin-1"]),
+    st.binary(max_size=3),
+)
+def test_malformed_sources_end_in_a_dataset_or_one_line(
+    data, tmp_path_factory, header, rows, encoding, tail
+):
+    folder, _ = data
+    work = tmp_path_factory.mktemp("fuzz")
+    lines = [",".join(["image", *sorted(header - {"image"})]), *(",".join(row) for row in rows)]
+    (work / "labels.csv").write_bytes("\n".join(lines).encode(encoding, "replace") + tail)
+    try:
+        dataset = ingest_folder(
+            folder, work / "study" / "out", labels=work / "labels.csv", max_rejected=1.0
+        )
+        units = find_units(dataset.rows)
+        parts = assign_parts(dataset.rows, units, seed=0)
+        resolve(dataset.rows, units, parts, audit(dataset.rows, units, parts), "regroup", 0)
+    except RadstartError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017
+    left = {path.name for path in work.rglob("*") if path.name.endswith(".tmp")}
+    assert not left
 
 
 def test_sources_that_cannot_be_used(data, tmp_path):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from radstart.core.errors import RadstartError, nearest
 from radstart.core.random import stream
 from radstart.dataset.parts import PARTS, Parts, check_classes, draw_parts
-from radstart.dataset.tables import Strings, text
+from radstart.dataset.tables import Strings, among, text
 from radstart.dataset.units import Units
 
 POLICIES = ("stop", "regroup", "drop", "allow")
@@ -76,7 +76,7 @@ def audit(rows: pd.DataFrame, units: Units, parts: Parts) -> Audit:
     crossing = _crossing(units.unit, parts.part)
     patients = _crossing(text(rows, "patient"), parts.part)
     contents = _crossing(text(rows, "content"), parts.part)
-    involved = np.isin(units.unit, list(crossing)) & (parts.part != "")
+    involved = among(units.unit, crossing) & (parts.part != "")
     return Audit(
         units=len(crossing),
         images=int(involved.sum()),
@@ -199,9 +199,9 @@ def _regroup(units: Units, label: Strings, parts: Parts, seed: int) -> Parts:
 
 def _drop(units: Units, parts: Parts) -> tuple[Parts, int]:
     part = parts.part.copy()
-    in_test = np.isin(units.unit, list(set(units.unit[part == "test"])))
+    in_test = among(units.unit, units.unit[part == "test"])
     part[in_test & (part != "test")] = ""
-    in_train = np.isin(units.unit, list(set(units.unit[part == "train"])))
+    in_train = among(units.unit, units.unit[part == "train"])
     part[in_train & (part == "validation")] = ""
     dropped = int(((parts.part != "") & (part == "")).sum())
     note = f"{dropped} images left training and validation because their units leaked."

@@ -9,7 +9,7 @@ from radstart.core.errors import RadstartError
 from radstart.core.random import stream
 from radstart.dataset.parts import Parts
 from radstart.dataset.strata import Counts, count_classes
-from radstart.dataset.tables import Strings
+from radstart.dataset.tables import Strings, among
 from radstart.dataset.units import Units
 
 _KEEP = {"train": 2, "validation": 1}  # units of every class that come first
@@ -51,7 +51,7 @@ def draw_budget(
         needed = int(np.argmax(covered)) + 1
         smallest = max(smallest, _smallest(needed, len(names)))
         taken = names[order[: _number(budget, len(names))]]
-        used |= rows & np.isin(units.unit, taken)
+        used |= rows & among(units.unit, taken)
     if budget < smallest:
         raise RadstartError(
             "is too small: some class would have no unit in training or validation",

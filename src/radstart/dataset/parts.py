@@ -120,7 +120,10 @@ def assign_parts(
             f"The {source} had no validation part: {int(taken.sum())} images of "
             f"{len(set(units.unit[taken]))} units were taken from training."
         )
-    check_classes(part, label, units)
+    hint = (
+        "" if source == "drawn" else f'--{source.split()[0].rstrip("s")}-column "" draws the parts'
+    )
+    check_classes(part, label, units, hint)
     return Parts(part, source, tuple(notes))
 
 
@@ -153,15 +156,14 @@ def check_classes(part: Strings, label: Strings, units: Units, hint: str = "") -
             if (of_class & (part == which)).any():
                 continue
             n = len(set(units.unit[of_class]))
+            enough = n >= len(PARTS) and hint
             raise RadstartError(
                 f"class {name!r} is missing from the {which} part",
                 got=f"{int(of_class.sum())} images of {n} units in all",
                 remedy=hint
-                or (
-                    'give it more data, leave it out, or have the parts drawn (--split-column "")'
-                    if n >= len(PARTS)
-                    else "a class needs a unit in each of the 3 parts: add data or leave it out"
-                ),
+                if enough
+                else "a class needs units in all 3 parts: add data, or leave "
+                "it out by emptying its labels",
             )
 
 

@@ -1,7 +1,7 @@
 """Tables of a dataset: the one boundary between Parquet files, pandas and NumPy."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,15 @@ def text(rows: pd.DataFrame, column: str) -> Strings:
 
 def codes(values: Strings) -> tuple[Strings, NDArray[np.intp]]:
     """Return the distinct values in order and, for each value, its index among them."""
-    names, index = np.unique(values.astype(str), return_inverse=True)
-    return names.astype(object), index.reshape(-1)
+    names = sorted(set(values))
+    index = {name: k for k, name in enumerate(names)}
+    return np.array(names, object), np.array([index[value] for value in values], np.intp)
+
+
+def among(values: Strings, chosen: Iterable[str]) -> NDArray[np.bool_]:
+    """Return which values are among the chosen ones, (N,) bool, in time that grows with N alone."""
+    known = set(chosen)
+    return np.array([value in known for value in values], bool)
 
 
 def natural(value: str) -> tuple[tuple[int, int, str], ...]:

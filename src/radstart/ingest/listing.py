@@ -71,6 +71,11 @@ class Listing:
         return digest([self.table_digest, dict(self.columns), files, list(more)], 32)
 
 
+def printable(name: str) -> str:
+    """Return a name with "?" for bytes of a file name that are not UTF-8."""
+    return name.encode(errors="replace").decode()
+
+
 def list_csv(data: Path, labels: Path, columns: Columns) -> Listing:
     """List the records of a CSV; `labels` is looked for as it stands, then inside `data`.
 
@@ -167,7 +172,9 @@ def list_folders(data: Path, columns: Columns) -> Listing:
         below[:] = sorted(name for name in below if not name.startswith("."))
         links = [path for path in map(Path(folder).joinpath, below) if path.is_symlink()]
         rejected += [
-            Rejected(0, path.relative_to(root).as_posix(), "a linked folder is not entered")
+            Rejected(
+                0, printable(path.relative_to(root).as_posix()), "a linked folder is not entered"
+            )
             for path in links
         ]
         for file in sorted(files):
@@ -176,7 +183,10 @@ def list_folders(data: Path, columns: Columns) -> Listing:
                 continue
             image = path.relative_to(root)
             levels = image.parts[:-1]
-            if not path.resolve().is_relative_to(root):
+            if printable(str(image)) != str(image):
+                reason = "a name that is not UTF-8"
+                rejected.append(Rejected(0, printable(image.as_posix()), reason))
+            elif not path.resolve().is_relative_to(root):
                 rejected.append(Rejected(0, image.as_posix(), "a link out of DATA"))
             elif len(levels) < (2 if splits else 1):
                 rejected.append(Rejected(0, image.as_posix(), "lies in no class folder"))

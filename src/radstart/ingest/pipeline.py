@@ -25,7 +25,7 @@ from radstart.ingest.checks import (
     without_repeats,
 )
 from radstart.ingest.columns import Columns
-from radstart.ingest.listing import Listing, Record, Rejected, list_csv, list_folders
+from radstart.ingest.listing import Listing, Record, Rejected, list_csv, list_folders, printable
 from radstart.ingest.readers import Unreadable, read_raster
 from radstart.ingest.readers.raster import Pixels
 
@@ -156,7 +156,7 @@ def _build(
         rows[name] = [getattr(image, name) for image in stored]
     save_dataset(
         folder,
-        name=data.resolve().name,
+        name=printable(data.resolve().name),
         target=listing.target,
         classes=classes,
         rows=rows,
