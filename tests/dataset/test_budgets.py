@@ -30,7 +30,7 @@ def study(units_of):
 sizes = st.lists(st.tuples(st.integers(1, 4), st.sampled_from("aaab")), min_size=12, max_size=80)
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(sizes, st.integers(0, 4), st.lists(st.floats(0.01, 1), min_size=2, max_size=5))
 def test_budgets_are_nested_units_whole_and_every_class_present(units_of, seed, budgets):
     names = [label for _, label in units_of]

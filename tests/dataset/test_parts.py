@@ -103,7 +103,7 @@ def test_refused(rows, words):
 sizes = st.lists(st.tuples(st.integers(1, 6), st.sampled_from("abc")), min_size=3, max_size=60)
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(sizes, st.integers(0, 3))
 def test_drawn_parts_keep_units_whole_and_classes_balanced(units_of, seed):
     labels = [label for n, label in units_of for _ in range(n)]
@@ -126,6 +126,7 @@ def test_drawn_parts_keep_units_whole_and_classes_balanced(units_of, seed):
     assert (again.part == parts.part).all()
 
 
+@settings(deadline=None)
 @given(st.integers(10, 400), st.integers(0, 5))
 def test_equal_units_are_dealt_to_within_one(n, seed):
     wanted = np.array([0.75, 0.10, 0.15])
@@ -205,7 +206,7 @@ def test_no_leakage_passes_under_every_policy():
         assert (parts.source, leakage.units) == ("drawn", 0)
 
 
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.tuples(st.integers(0, 12), st.sampled_from("ab"), st.sampled_from(PARTS)),

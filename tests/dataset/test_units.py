@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radstart.dataset import count_duplicates, find_units, natural
@@ -59,6 +59,7 @@ def test_a_patient_and_an_exam_of_one_name_stay_apart():
 few = st.sampled_from([None, "1", "2", "3", "10"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(few, few, few), min_size=1, max_size=25))
 def test_units_never_divide_what_belongs_together(cells):
     rows = table(

@@ -38,7 +38,7 @@ def render(rows, delimiter, ending):
     return out.getvalue()
 
 
-@settings(max_examples=80)
+@settings(deadline=None, max_examples=80)
 @given(
     st.lists(st.tuples(st.just("a.png"), cell, cell), min_size=1, max_size=6),
     st.sampled_from(",;\t"),
@@ -57,6 +57,7 @@ def test_every_dialect_comes_back(tmp_path_factory, rows, delimiter, ending, enc
     assert list(table.lines) == lines
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.just("a.png"), bytes_cell, st.just("é")), min_size=1, max_size=4))
 def test_latin_1(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "labels.csv"
@@ -102,7 +103,7 @@ def test_absent(tmp_path):
             read_csv(path)
 
 
-@settings(max_examples=150)
+@settings(deadline=None, max_examples=150)
 @given(st.binary(max_size=120))
 def test_any_bytes_end_in_a_table_or_one_line(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("csv") / "labels.csv"

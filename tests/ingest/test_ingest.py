@@ -78,9 +78,15 @@ def test_a_second_call_opens_and_a_change_is_refused(data, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in made.path.rglob("*")}
     assert run(folder, tmp_path, lines).content == made.content
     assert {p: p.stat().st_mtime_ns for p in made.path.rglob("*")} == before
+    os.utime(folder / "i00.png", (1, 1))
+    assert run(folder, tmp_path, [*lines, ""]).facts["made"] == made.facts["made"]
+    assert {p: p.stat().st_mtime_ns for p in made.path.rglob("*")} == before
+    with pytest.raises(RadstartError, match="made from other images"):
+        run(folder, tmp_path, lines[:-1])
     picture(folder, "i00.png")
     with pytest.raises(RadstartError, match="made from other images"):
         run(folder, tmp_path, lines)
+    assert sorted(path.name for path in (tmp_path / "study").iterdir()) == ["dataset"]
 
 
 def test_names_of_every_kind(tmp_path):
@@ -239,7 +245,9 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     st.sets(st.sampled_from(["image", "label", "patient_id", "exam_id", "split", "fold", "?"])),
     st.lists(st.tuples(NAMES, CELLS, CELLS, CELLS), max_size=6),

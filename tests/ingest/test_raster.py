@@ -133,7 +133,7 @@ def whole(tmp_path_factory):
     return [saved(folder, big, f"x.{suffix}").read_bytes() for suffix in ("png", "jpg", "tif")]
 
 
-@settings(max_examples=120)
+@settings(deadline=None, max_examples=120)
 @given(st.integers(0, 2), st.floats(0, 1), st.binary(min_size=1, max_size=6), st.booleans())
 def test_broken_bytes_never_escape(tmp_path_factory, whole, which, where, garbage, cut):
     content = whole[which]

@@ -47,7 +47,8 @@ def ingest_folder(
     """Read a folder of images into a dataset; DATA is never written to.
 
     The dataset appears whole or not at all. Where `out` already holds the dataset of the same
-    source (the CSV, the columns, and every file's name, size and time), it is opened.
+    source (the CSV, the columns, and every file's name, size and time), it is opened; where only
+    names of folders or times differ (copied files), the images are read again and compared.
 
     Args:
         data: folder of PNG, JPEG, BMP, TIFF, static GIF or WebP images.
@@ -78,11 +79,12 @@ def ingest_folder(
     try:
         listing = list_csv(data, labels, columns) if labels else list_folders(data, columns)
         source = listing.fingerprint(_VERSION, str(max_side), positive or "")
-        if out.exists() and any(out.iterdir()):
-            return _reopen(out, source)
+        held = open_dataset(out) if out.exists() and any(out.iterdir()) else None
     except OSError as error:
         reason = error.strerror or str(error)
         raise RadstartError("cannot be read", str(error.filename or data), reason) from error
+    if held is not None and held.facts.get("source") == source:
+        return held
     class_order({record.values["label"] for record in listing.records}, listing, positive)
     # named by machine and process, so that a later call can tell what a killed one left behind
     temporary = out.with_name(f".{out.name}.{socket.gethostname()}-{os.getpid()}.tmp")
@@ -92,12 +94,14 @@ def ingest_folder(
         temporary.mkdir(parents=True)
         _build(temporary, data, listing, source, positive, max_side, max_rejected, progress)
         _sync(temporary)
+        if held is not None:
+            return _same(held, open_dataset(temporary))
         try:
             temporary.rename(out)
-        except OSError as error:  # another process was first
+        except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            return _reopen(out, source)
+            return _same(open_dataset(out), open_dataset(temporary))  # another process was first
     except OSError as error:
         reason = error.strerror or str(error)
         raise RadstartError(
@@ -111,15 +115,15 @@ def ingest_folder(
     return open_dataset(out)
 
 
-def _reopen(out: Path, source: str) -> Dataset:
-    dataset = open_dataset(out)
-    if dataset.facts.get("source") != source:
+def _same(held: Dataset, made: Dataset) -> Dataset:
+    """Return the dataset that stands in the folder, if the one just made is no other."""
+    if (held.content, held.target, held.classes) != (made.content, made.target, made.classes):
         raise RadstartError(
             "holds a dataset made from other images, labels or columns (or they have changed)",
-            str(out),
+            str(held.path),
             remedy="choose another --out, or delete this folder",
         )
-    return dataset
+    return held
 
 
 def _build(
