@@ -48,6 +48,7 @@ class Setting:
     metric: str = "auroc"
     classes: int = 2
     units: str = "patients"
+    random_runs: bool = True
 
 
 SETTINGS = (
@@ -77,7 +78,8 @@ SETTINGS = (
     ),
     Setting("prevalence 5%", prevalence=0.05),
     Setting("prevalence 5%, SD .03", rho=0.5, prevalence=0.05, sds=(0.03, 0.03)),
-    Setting("no seed variance", sds=(0.0, 0.0)),
+    Setting("no seed effect", sds=(0.0, 0.0)),
+    Setting("runs without randomness", sds=(0.0, 0.0), random_runs=False),
     Setting("macro AUROC, 3 classes", rho=0.5, metric="auroc", classes=3),
     Setting("balanced accuracy", rho=0.5, metric="balanced_accuracy"),
     Setting(
@@ -90,7 +92,12 @@ SETTINGS = (
         *(0.9, 10, 120, 0.3, (0.9, 0.85), (0.03, 0.03), "brier"),
     ),
     Setting("patients unknown: base", rho=0.0, units="images"),
-    Setting("patients unknown: no seed variance", sds=(0.0, 0.0), units="images"),
+    Setting(
+        "patients unknown: runs without randomness",
+        sds=(0.0, 0.0),
+        units="images",
+        random_runs=False,
+    ),
 )
 
 
@@ -179,10 +186,12 @@ def draw_study(
 
     common, of_arm, of_run = (math.sqrt(share) for share in SHARES)
     shared = 0.6 * setting.rho
-    runs = math.sqrt(1.0 - shared) * noise(2, setting.seeds)
+    distinct = setting.seeds if setting.random_runs else 1
+    runs = math.sqrt(1.0 - shared) * noise(2, distinct)
     if shared:
         runs += math.sqrt(shared) * noise(1, setting.seeds)
     z = common * noise(1, 1) + of_arm * noise(2, 1) + of_run * runs
+    z = np.broadcast_to(z, (2, setting.seeds, *z.shape[2:]))
     own, both = random.standard_normal((2, setting.seeds)), random.standard_normal(setting.seeds)
     effect = math.sqrt(1.0 - setting.rho) * own + math.sqrt(setting.rho) * both
     means, sds = np.array([[one.mean, one.sd] for one in arms]).T[:, :, None]

@@ -47,11 +47,13 @@ class Spread:
     rho_nu: float
     arms: int = 1
 
-    def variance_and_df(self, seeds: float, units: float) -> tuple[float, float]:
-        """Return V' and df' for these numbers of seeds and patients; seeds may be infinite."""
+    def variance_and_df(self, seeds: int, units: int) -> tuple[float, float]:
+        """Return V' and df' for these numbers of seeds and patients."""
+        if seeds < 1 or units < 1:
+            raise RadstartError("planning needs a seed and a patient", "seeds", f"{seeds}, {units}")
         b, nu = self.omega_B / units, max(1.0, self.rho_nu * units)
-        if seeds == 1 or math.isinf(seeds):  # one seed: given these trained models
-            return b, nu
+        if seeds == 1:  # given these trained models: no A, all noise is the patients'
+            return b + self.omega_D / units, nu
         a = (self.sig2 + self.omega_D / units) / seeds
         weighted = (seeds + 1) / (seeds - 1) * a
         bottom = weighted**2 / (self.arms * (seeds - 1)) + b**2 / nu
@@ -82,7 +84,9 @@ class PlannedDifference:
 
 
 def spread_of(pilot: PairedDifference) -> Spread:
-    """Return what planning needs of a finished comparison; NaN parts where it has no interval."""
+    """Return what planning needs of a finished comparison, NaN where it tells nothing."""
+    if pilot.identical:
+        return Spread(math.nan, math.nan, math.nan, math.nan)
     arms = 1 if pilot.design == "crossed" else 2
     return Spread(pilot.sig2, pilot.omega_D, pilot.omega_B, pilot.rho_nu, arms)
 
@@ -97,6 +101,8 @@ def power(
     """Return the chance that the interval will exclude 0 if this is the true difference.
 
     P(noncentral t(df', |d| / sqrt(V')) > t quantile). One seed means: given these trained models.
+    NaN if the pilot has no interval, its arms cannot be told apart, or it has one seed of several
+    planned.
 
     Args:
         pilot: a finished comparison.
@@ -106,7 +112,8 @@ def power(
         level: of the interval.
     """
     seeds = pilot.n_seeds if seeds is None else seeds
-    return _power(spread_of(pilot), difference, seeds, units or pilot.n_units, level)
+    units = pilot.n_units if units is None else units
+    return _power(spread_of(pilot), difference, seeds, units, level)
 
 
 def smallest_difference(
@@ -118,7 +125,8 @@ def smallest_difference(
 ) -> float:
     """Return the smallest true difference that has this power; arguments as in `power`."""
     seeds = pilot.n_seeds if seeds is None else seeds
-    return _smallest(spread_of(pilot), seeds, units or pilot.n_units, power, level)
+    units = pilot.n_units if units is None else units
+    return _smallest(spread_of(pilot), seeds, units, power, level)
 
 
 def needed(
@@ -224,11 +232,11 @@ def _least(reached: Callable[[int], float], most: int, power: float) -> int | No
 
 def _power(spread: Spread, difference: float, seeds: int, units: int, level: float) -> float:
     variance, df = spread.variance_and_df(seeds, units)
-    if math.isnan(variance) or difference == 0.0:
-        return math.nan if math.isnan(variance) else 1.0 - level
+    if math.isnan(variance):
+        return math.nan
     if variance == 0.0:
-        return 1.0
-    return 1.0 - float(nctdtr(df, abs(difference) / math.sqrt(variance), quantile(level, df)))
+        return float(difference != 0.0)
+    return _chance(abs(difference) / math.sqrt(variance), df, quantile(level, df))
 
 
 def _smallest(spread: Spread, seeds: int, units: int, power: float, level: float) -> float:
@@ -236,8 +244,14 @@ def _smallest(spread: Spread, seeds: int, units: int, power: float, level: float
     if math.isnan(variance):
         return math.nan
     c = quantile(level, df)
-    distance = brentq(lambda x: 1.0 - float(nctdtr(df, x, c)) - power, 0.0, 10.0 * c + 10.0)
+    distance = brentq(lambda x: _chance(x, df, c) - power, 0.0, 10.0 * c + 10.0)
     return float(distance) * math.sqrt(variance)
+
+
+def _chance(distance: float, df: float, c: float) -> float:
+    """Return P(noncentral t(df, distance) > c); SciPy gives up (NaN) only where it is 1."""
+    below = float(nctdtr(df, distance, c))
+    return 1.0 if math.isnan(below) else 1.0 - below
 
 
 def _separation_sd(entry: Metric, auroc: float, sd: float) -> float:
