@@ -18,6 +18,7 @@ from radstart.report.words import finite
 
 LEFT = 44.0  # room for the numbers of a panel's upright axis
 COLOURS, SHAPES = 8, 8  # of page.css (.a0 ...) and of the <defs> of page.html (#s0 ...)
+STRIP = (5.0, 95.0)  # per cent of a strip's width that its axis takes
 POINTS = 240  # a drawn curve keeps at most this many of its points
 Facts = Mapping[str, Any]
 
@@ -139,22 +140,22 @@ def key(arm: Arm) -> Markup:
 def difference_scale(rows: Sequence[Facts], margin: float | None) -> Scale:
     """Return the shared axis of a forest: every estimate and seed, zero, the margin.
 
-    Intervals too, but one that reaches three times as far as the middle row's is cut, and drawn
+    Intervals too, but one that reaches far beyond three quarters of the others is cut, and drawn
     with an arrow: else one wide interval hides all others.
     """
     shown = values_of(rows, ("difference", "seed_differences"))
     shown += [0.0, -1.25 * (margin or 0.0), 1.25 * (margin or 0.0)]
     ends = values_of(rows, ("ci_low", "ci_high"))
-    reach = sorted(map(abs, ends))[len(ends) // 2] if ends else 0.0
-    edge = max(0.01, 3 * reach, *map(abs, shown))
+    reach = sorted(map(abs, ends))[3 * len(ends) // 4] if ends else 0.0
+    edge = max(0.01, 2.5 * reach, *map(abs, shown))
     low, high = domain(shown + [min(max(end, -edge), edge) for end in ends])
-    return Scale(low, high, 1.0, 99.0)
+    return Scale(low, high, *STRIP)
 
 
 def value_scale(rows: Sequence[Facts]) -> Scale:
     """Return the shared axis of a table of metric values."""
     low, high = domain(values_of(rows, ("value", "ci_low", "ci_high", "seed_values")))
-    return Scale(low, high, 1.0, 99.0)
+    return Scale(low, high, *STRIP)
 
 
 def at(position: float) -> str:
@@ -210,10 +211,8 @@ def strip_axis(scale: Scale, with_sign: bool = True) -> Markup:
     ticks = scale.ticks()
     digits, parts = decimals(ticks), []
     for tick in ticks:
-        x = scale(tick)
-        anchor = "start" if x < 5 else "end" if x > 95 else "middle"
         shown = words.signed(tick, digits) if with_sign else words.number(tick, digits)
-        parts.append(tag("text", shown, x=at(x), y=13, text_anchor=anchor))
+        parts.append(tag("text", shown, x=at(scale(tick)), y=13, text_anchor="middle"))
     return tag("svg", join(parts), class_="strip axis", height="18", aria_hidden="true")
 
 
@@ -257,7 +256,7 @@ class Panel:
         used = -math.inf
         for x, shown in x_ticks:
             parts.append(tag("line", class_="foot", x1=x, x2=x, y1=foot, y2=foot + 4))
-            half = 3.1 * len(shown)
+            half = 3.4 * len(shown)
             if x - half > used + 3:
                 middle = min(x, self.width - half)
                 parts.append(tag("text", shown, x=middle, y=foot + 16, text_anchor="middle"))
@@ -373,15 +372,17 @@ def grid_panel(rows: Sequence[Facts], arms: Sequence[Arm]) -> Markup:
     """Return validation loss against the setting that was tried, one line per arm."""
     y_range, log = _loss_range(values_of(rows, ("validation_loss",)))
     tried = sorted(set(values_of(rows, ("value",)))) or [1.0]
-    panel = _panel(tried, y_range, 360, 210, (tried[0] > 0, log), inset=14)
+    step = min(9.0, 150.0 / (len(tried) * len(arms)))  # arms side by side, as above
+    panel = _panel(tried, y_range, 360, 210, (tried[0] > 0, log), 12 + step * len(arms) / 2)
     ticks = [(panel.x(value), words.setting(value)) for value in tried]
     name = words.SETTINGS.get(str(rows[0].get("setting")), str(rows[0].get("setting")))
     parts, spoken = panel.frame(ticks, "validation loss", name), []
-    for arm in arms:
+    for place, arm in enumerate(arms):
+        shift = (place - (len(arms) - 1) / 2) * step
         own = [r for r in rows if r.get("arm") == arm.name and finite(r.get("value")) is not None]
         own.sort(key=lambda r: float(r["value"]))
         known = [r for r in own if finite(r.get("validation_loss")) is not None]
-        line = [(panel.x(r["value"]), panel.y(r["validation_loss"])) for r in known]
+        line = [(panel.x(r["value"]) + shift, panel.y(r["validation_loss"])) for r in known]
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
         parts.append(tag("polyline", class_=f"trend {arm.colour}", points=points))
         for row, (x, y) in zip(known, line, strict=True):
@@ -397,7 +398,7 @@ def grid_panel(rows: Sequence[Facts], arms: Sequence[Arm]) -> Markup:
                     "use",
                     class_=f"bar {arm.colour}",
                     href="#failed",
-                    x=panel.x(row["value"]),
+                    x=panel.x(row["value"]) + shift,
                     y=panel.y.end,
                 )
                 parts.append(use)
@@ -411,10 +412,9 @@ def curve_panel(rows: Sequence[Facts], arms: Sequence[Arm]) -> Markup:
     panel = _panel([0.0, max(steps)], y_range, 360, 210, (False, log), inset=4)
     ticks = [(panel.x(value), words.count(value)) for value in panel.x.ticks(5)]
     parts = panel.frame(ticks, "validation loss", "steps")
-    for arm in arms:
-        for row in rows:
-            if row.get("arm") == arm.name:
-                parts += _curve(row, panel, arm)
+    drawn = [_curve(row, panel, arm) for arm in arms for row in rows if row.get("arm") == arm.name]
+    dense = "lines dense" if len(drawn) > 20 else "lines"
+    parts.append(tag("g", join(part for curve in drawn for part in curve), class_=dense))
     names = ", ".join(arm.name for arm in arms if any(r.get("arm") == arm.name for r in rows))
     return panel.svg(parts, f"Validation loss against steps, {len(rows)} runs of {names}.")
 
