@@ -192,6 +192,19 @@ def test_receipts_with_names_or_counts() -> None:
     assert "conv_stem.weight, bn1.weight" in Page(render(facts)).text
 
 
+def test_an_answer_in_sentences_and_a_plan_of_two_differences() -> None:
+    facts = facts_example.normal()
+    facts["answer"] = ["One sentence.", "And another."]
+    facts["planned"]["detectable"] = [
+        {"seeds": 3, "spread_over_seeds": spread, "difference": difference}
+        for spread, difference in (("small", 0.034), ("larger", 0.061))
+    ]
+    text = Page(render(facts)).text
+    assert "One sentence. And another." in text
+    assert "0.034 to 0.061" in text
+    assert "larger 0.061" in text
+
+
 def test_every_seed_is_a_point_and_a_number() -> None:
     facts, text, page = rendered("normal")
     seeds = sum(len(r["seed_values"]) for r in facts["results"] if r["metric"] == "auroc")

@@ -60,7 +60,7 @@ def arrange(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the template's values: the facts, their groups and the figures."""
     rows: dict[str, list[Facts]] = {name: list(facts.get(name) or []) for name in LISTS}
     parts = {name: dict(facts.get(name) or {}) for name in TABLES}
-    question = parts["question"]
+    question, answer = parts["question"], facts.get("answer")
     metric = dict(question.get("metric") or {})
     primary, contrasts, between = (
         [r for r in rows[name] if r.get("metric") in (metric.get("id"), None)] for name in COMPARED
@@ -81,6 +81,7 @@ def arrange(facts: Mapping[str, Any]) -> dict[str, Any]:
         "arm_of": {arm.name: arm for arm in arms},
         "arm_facts": sorted(rows["arms"], key=lambda arm: order({"arm": arm.get("name")})),
         "policies": policies,
+        "sentences": [answer] if isinstance(answer, str) else list(answer or []),
         "budgets": budgets,
         "primary": primary,
         "contrasts": contrasts,
@@ -178,7 +179,7 @@ def _secondary(
 
 
 def _planned(row: Facts, planned: Facts) -> dict[str, Any]:
-    """Return a comparison beside the difference that the plan said it could show."""
+    """Return a comparison beside the differences that the plan said it could show."""
     fitting = [
         entry
         for entry in planned.get("detectable") or []
@@ -186,8 +187,8 @@ def _planned(row: Facts, planned: Facts) -> dict[str, Any]:
         and entry.get("budget") in (None, row.get("budget"))
     ]
     seeds = words.size(row.get("seeds"))
-    fitting.sort(key=lambda entry: entry.get("seeds") != seeds)
-    return {**row, "planned": fitting[0].get("difference") if fitting else None}
+    same = [entry for entry in fitting if entry.get("seeds") == seeds] or fitting[:1]
+    return {**row, "planned": _union([entry.get("difference") for entry in same])}
 
 
 def _convergence(runs: Sequence[Facts], arms: Sequence[Arm]) -> list[dict[str, Any]]:
