@@ -177,10 +177,9 @@ def planned_difference(
     if seeds < 1 or n_classes < 2:
         raise RadstartError("planning needs a seed and two classes", "seeds", f"{seeds}")
     listed = list(np.asarray(patients, dtype=object))
-    truth = np.zeros(len(listed), dtype=np.int64) if labels is None else np.asarray(labels)
     blank = np.full((1, len(listed), n_classes), 1.0 / n_classes)
-    blank = blank[:, :, 0] if n_classes == 2 or entry.needs == "nothing" else blank
-    units = as_units(entry, as_runs(entry, blank, None if labels is None else truth), listed)
+    runs = as_runs(entry, blank[:, :, 0] if entry.needs == "nothing" else blank, labels)
+    truth, units = runs.labels, as_units(entry, runs, listed)
     if units.undefined:
         return PlannedDifference(math.nan, math.nan, units.undefined)
     pilots = [_pilot(entry, truth, units.index, n_classes, number) for number in range(PILOTS)]
