@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 
 .PHONY: demo test check lint clean
 demo: $(VENV)/installed
-	$(BIN)/python -m radstart.demo demo
+	$(BIN)/python -m radstart.cli demo --out demo
 
 test: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -5,7 +5,6 @@ validation, features and predictions are always float32, since rounded scores ti
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ def choose_numerics(
         RadstartError: no such device; an unreadable file.
     """
     device = _device(device)
-    threads = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    threads = torch.get_num_threads()  # the processor's cores, or OMP_NUM_THREADS
     plain = Numerics("float32", "contiguous", threads, _instructions(), device)
     if asked not in ("auto", "fp32"):
         stated = read_toml(Path(asked))

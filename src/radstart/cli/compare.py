@@ -38,11 +38,15 @@ def compare(
     margin: Annotated[
         float, Option(help="Differences below it are practically nothing; 0 = no such claims.")
     ] = 0.02,
+    image_column: Annotated[str | None, Option(help="Column of the file name.  [image]")] = None,
     label_column: Annotated[str | None, Option(help="Column of the target.  [label]")] = None,
     patient_column: Annotated[str | None, Option(help=PAPER + "  [patient_id]")] = None,
     exam_column: Annotated[str | None, Option(help=PAPER + "  [exam_id]")] = None,
     split_column: Annotated[str | None, Option(help=PAPER + "  [split]")] = None,
     fold_column: Annotated[str | None, Option(help=PAPER + "  [fold]")] = None,
+    sex_column: Annotated[str | None, Option(help="[sex]")] = None,
+    age_column: Annotated[str | None, Option(help="[age]")] = None,
+    site_column: Annotated[str | None, Option(help="[site]")] = None,
     test_fold: Annotated[str, Option(help="Fold that is the test part.  [the last]")] = "",
     validation_fold: Annotated[str, Option(help="Fold for validation.  [the one before]")] = "",
     positive: Annotated[
@@ -96,11 +100,15 @@ def compare(
             data=DataSpec(
                 path=str(data.resolve()),
                 labels=found_labels(data, labels),
+                image_column=image_column,
                 label_column=label_column,
                 patient_column=patient_column,
                 exam_column=exam_column,
                 split_column=split_column,
                 fold_column=fold_column,
+                sex_column=sex_column,
+                age_column=age_column,
+                site_column=site_column,
                 positive=positive,
             ),
             arm=tuple(absolute_arm(arm) for arm in _listed(arms)),

@@ -45,7 +45,12 @@ def compare(
           --case-column image --metric brier --out comparison
     """
     from radstart.report import write_comparison
-    from radstart.study import PredictionColumns, compare_predictions, prediction_lines
+    from radstart.study import (
+        PredictionColumns,
+        compare_predictions,
+        prediction_lines,
+        prediction_rows,
+    )
 
     columns = PredictionColumns(
         label_column, patient_column, seed_column, case_column, score_column
@@ -54,5 +59,5 @@ def compare(
     for line in prediction_lines(found, margin or None):
         print(line)
     if out is not None:
-        for path in write_comparison(found, margin or None, out):
+        for path in write_comparison(prediction_rows(found, margin or None), out):
             print(f"wrote {path}")

@@ -42,6 +42,7 @@ def ingest_folder(
     positive: str | None = None,
     max_side: int = 512,
     max_rejected: float = 0.05,
+    replace: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read a folder of images into a dataset; DATA is never written to.
@@ -60,6 +61,7 @@ def ingest_folder(
             negative, no, ..., else the second by name.
         max_side: longest side kept, in pixels; larger images are shrunk (AREA).
         max_rejected: share of rows that may be refused.
+        replace: a dataset of another source in `out` gives way instead of being an error.
         progress: shown while images are read.
 
     Raises:
@@ -94,8 +96,10 @@ def ingest_folder(
         temporary.mkdir(parents=True)
         _build(temporary, data, listing, source, positive, max_side, max_rejected, progress)
         _sync(temporary)
-        if held is not None:
+        if held is not None and not replace:
             return _same(held, open_dataset(temporary))
+        if held is not None:
+            shutil.rmtree(out)
         try:
             temporary.rename(out)
         except OSError as error:

@@ -8,9 +8,10 @@ from typing import Any
 
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_json, write_text
+from radstart.report.comparison import write_comparison
 from radstart.report.page import render
 
-__all__ = ["render", "write_report"]
+__all__ = ["render", "write_comparison", "write_report"]
 
 
 def write_report(study: Path) -> Path:

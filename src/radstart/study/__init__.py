@@ -7,6 +7,7 @@ from radstart.study.predictions import (
     PredictionComparison,
     compare_predictions,
     prediction_lines,
+    prediction_rows,
 )
 from radstart.study.spec import (
     DataSpec,
@@ -33,6 +34,7 @@ __all__ = [
     "found_labels",
     "open_study",
     "prediction_lines",
+    "prediction_rows",
     "read_spec",
     "run_study",
     "write_spec",

@@ -165,26 +165,74 @@ def _cube(
     return cube, frame.reset_index(drop=True)
 
 
+def _verdict(found: PredictionComparison, margin: float | None) -> tuple[str, list[str], float]:
+    """Return the verdict on a, its qualifiers and the equivalence p (NaN without a margin)."""
+    d = found.difference
+    equal = d.p_equivalence(margin) if margin else math.nan
+    higher = METRICS[d.metric].higher_is_better
+    said, qualifiers = verdict(d.difference, d.p, equal, higher, 1 - d.level)
+    return said, [*qualifiers, *([] if found.patients_known else ["patients unknown"])], equal
+
+
+def prediction_rows(found: PredictionComparison, margin: float | None) -> list[dict[str, Any]]:
+    """Return a, b and a - b as rows of a table."""
+    said, also, equal = _verdict(found, margin)
+    d, name = found.difference, METRICS[found.difference.metric].name
+    rows: list[dict[str, Any]] = [
+        {
+            "name": label,
+            "metric": name,
+            "value": arm.value,
+            "ci_low": arm.ci_low,
+            "ci_high": arm.ci_high,
+            "level": arm.level,
+            "df": arm.df,
+            "seed_values": arm.seed_values,
+            "n_cases": arm.n_cases,
+            "n_units": arm.n_units,
+            "n_seeds": arm.n_seeds,
+        }
+        for label, arm in (("a", found.a), ("b", found.b))
+    ]
+    rows.append(
+        {
+            **rows[0],
+            "name": "a - b",
+            "value": d.difference,
+            "ci_low": d.ci_low,
+            "ci_high": d.ci_high,
+            "df": d.df,
+            "seed_values": d.seed_differences,
+            "n_seeds": d.n_seeds,
+            "p": d.p,
+            "p_equivalence": equal,
+            "margin": margin,
+            "share_seeds": d.share_seeds,
+            "share_patients": d.share_patients,
+            "verdict": said,
+            "qualifiers": "; ".join(also),
+        }
+    )
+    return rows
+
+
 def prediction_lines(found: PredictionComparison, margin: float | None) -> list[str]:
     """Return the comparison as the lines that a person reads."""
-    d, alpha = found.difference, 1 - found.difference.level
-    equal = d.p_equivalence(margin) if margin else math.nan
-    said, qualifiers = verdict(d.difference, d.p, equal, METRICS[d.metric].higher_is_better, alpha)
-    also = [*qualifiers, *([] if found.patients_known else ["patients unknown"])]
+    said, also, equal = _verdict(found, margin)
+    d = found.difference
+    rows = prediction_rows(found, margin)
     percent = f"{100 * d.level:g} %"
     lines = [
-        f"{name}  {METRICS[d.metric].name} {arm.value:.4f}  {percent} [{arm.ci_low:.4f}, "
-        f"{arm.ci_high:.4f}]"
-        for name, arm in (("a", found.a), ("b", found.b))
+        f"{row['name']:5}  {row['metric']} {row['value']:.4f}  {percent} "
+        f"[{row['ci_low']:.4f}, {row['ci_high']:.4f}]"
+        for row in rows[:2]
     ]
     lines.append(
         f"a - b  {d.difference:+.4f}  {percent} [{d.ci_low:+.4f}, {d.ci_high:+.4f}]  "
         f"p {d.p:.4g}  df {d.df:.1f}"
     )
-    lines.append(
-        f"verdict: a is {said.replace('_', ' ')}" if said in ("better", "worse")
-        else f"verdict: {said.replace('_', ' ')}"
-    )  # fmt: skip
+    verb = "a is " if said in ("better", "worse") else ""
+    lines.append(f"verdict: {verb}{said.replace('_', ' ')}")
     if also:
         lines[-1] += f" ({', '.join(also)})"
     if margin:

@@ -193,6 +193,7 @@ def _read(spec: StudySpec, folder: Path, progress: Progress) -> Dataset:
         labels=Path(data.labels) if data.labels else None,
         columns=columns,
         positive=data.positive,
+        replace=not (folder / "study.toml").exists(),
         progress=progress,
     )
 

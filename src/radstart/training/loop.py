@@ -1,5 +1,6 @@
 """The one training loop, read from top to bottom."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,7 +89,8 @@ def fit(
     """
     module = objective.init()
     optimiser = _adamw(module, rate, recipe)
-    best_state, best_loss = objective.state_dict(module), math.inf
+    averaged = copy.deepcopy(module)
+    best_state, best_loss = objective.state_dict(averaged), math.inf
     history: list[dict[str, float]] = []
     now, decayed, waited, losses = rate, False, 0, 0.0
     converged = False
@@ -105,6 +107,7 @@ def fit(
         nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
         optimiser.step()
         objective.after_step(module, step)
+        _average(averaged, module, min(recipe.average, (1 + step) / (10 + step)))
         losses += float(loss.detach())
         step += 1
         if not math.isfinite(losses):
@@ -112,7 +115,7 @@ def fit(
         if step % check_steps and step < step_limit:
             continue
 
-        validation_loss = validate(module)
+        validation_loss = validate(averaged)
         taken = (step - 1) % check_steps + 1
         history.append(
             {
@@ -125,17 +128,29 @@ def fit(
         losses = 0.0
         on_check(taken)
         if validation_loss < best_loss:
-            best_state, best_loss, waited = objective.state_dict(module), validation_loss, 0
+            best_state, best_loss, waited = objective.state_dict(averaged), validation_loss, 0
             continue
         waited += 1
         if not decayed and waited >= recipe.plateau_checks:
             module.load_state_dict(best_state)
+            averaged.load_state_dict(best_state)
             now, decayed, waited = now * recipe.decay, True, 0
         elif decayed and waited >= recipe.final_checks:
             converged = True
     if not math.isfinite(best_loss):
         raise RunFailed(f"the validation loss was never a number, learning rate {rate:g}")
     return Fitted(best_state, best_loss, history, converged, step)
+
+
+def _average(averaged: nn.Module, module: nn.Module, kept: float) -> None:
+    """Move the average of every floating tensor towards the module's; counters are copied."""
+    pairs = list(zip(averaged.state_dict().values(), module.state_dict().values(), strict=True))
+    floating = [(a, b) for a, b in pairs if a.is_floating_point()]
+    with torch.no_grad():
+        torch._foreach_lerp_([a for a, _ in floating], [b for _, b in floating], 1 - kept)
+        for a, b in pairs:
+            if not a.is_floating_point():
+                a.copy_(b)
 
 
 def _adamw(module: nn.Module, rate: float, recipe: Recipe) -> torch.optim.AdamW:

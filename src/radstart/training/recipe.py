@@ -14,6 +14,8 @@ class Recipe:
         weight_decay: AdamW's, on tensors of two or more dimensions only.
         clip: largest norm of the gradient.
         warmup_steps: linear rise of the rate at the start.
+        average: share of the past that the moving average of all tensors keeps at each step; it
+            is the average that is validated and kept, since single states are noisy.
         epochs: the step limit, in epochs of the whole training part, for every budget alike.
         check_steps: fewest steps between two looks at validation (else one epoch).
         plateau_checks: looks without improvement before the rate decays.
@@ -28,6 +30,7 @@ class Recipe:
     clip: float = 1.0
     warmup_steps: int = 10
     epochs: int = 40
+    average: float = 0.95
     check_steps: int = 12
     plateau_checks: int = 5
     decay: float = 0.1
