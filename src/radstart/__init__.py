@@ -51,7 +51,7 @@ def compare(
     budgets: Sequence[float] = (1.0,),
     seeds: int = 3,
     image_size: int | None = None,
-    epochs: int = 40,
+    epochs: int = 30,
     backbone: str = "",
     reference: str = "",
     metric: str = "",

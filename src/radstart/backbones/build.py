@@ -66,6 +66,12 @@ def _has_position_embedding(name: str) -> bool:
 
 def classifier_keys(backbone: Backbone) -> frozenset[str]:
     """Return the state-dict keys that exist only for the sake of the classifier."""
+    return _classifier_keys(backbone.name, tuple(sorted(backbone.switches.items())))
+
+
+@cache
+def _classifier_keys(name: str, switches: tuple[tuple[str, Switch], ...]) -> frozenset[str]:
+    backbone = Backbone(name, dict(switches))
     with torch.device("meta"):
         with_classifier = build(backbone, 7).state_dict().keys()
         without = build(backbone, 0).state_dict().keys()

@@ -29,7 +29,7 @@ def compare(
     image_size: Annotated[
         int | None, Option(help="Input side in pixels.", show_default="each arm's own")
     ] = None,
-    epochs: Annotated[int, Option(help="Step limit, in epochs of the whole training part.")] = 40,
+    epochs: Annotated[int, Option(help="Step limit, in epochs of the whole training part.")] = 30,
     backbone: Annotated[
         str, Option(help="timm name for arms whose weights do not state one.")
     ] = "",

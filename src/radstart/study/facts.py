@@ -513,7 +513,7 @@ def _curves(prepared: Prepared, runs: list[RunSpec]) -> list[dict[str, Any]]:
 
 def _environment(prepared: Prepared, table: pd.DataFrame) -> dict[str, Any]:
     return {
-        "machine": _processor(),
+        "machine": processor(),
         "system": platform.platform(terse=True),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -523,7 +523,8 @@ def _environment(prepared: Prepared, table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor's name."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]

@@ -81,7 +81,7 @@ class StudySpec:
     level: float = 0.95
     backbone: str = ""
     image_size: int | None = None
-    epochs: int = 40
+    epochs: int = 30
     flip: bool = False
     leakage: Leakage = "stop"
     test_fold: str = ""

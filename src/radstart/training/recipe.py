@@ -29,12 +29,12 @@ class Recipe:
     weight_decay: float = 0.01
     clip: float = 1.0
     warmup_steps: int = 10
-    epochs: int = 40
+    epochs: int = 30
     average: float = 0.95
-    check_steps: int = 12
-    plateau_checks: int = 5
+    check_steps: int = 10
+    plateau_checks: int = 4
     decay: float = 0.1
-    final_checks: int = 3
+    final_checks: int = 2
     grid: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     grid_growth: int = 2
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from radstart.backbones import Backbone, build, native_convention
+from radstart.backbones import Backbone, build, classifier_keys, native_convention
 from radstart.core.errors import RadstartError, nearest
 from radstart.core.random import stream_seed
 from radstart.weights.convention import Convention
@@ -163,13 +163,29 @@ def resolve_arms(
 def start_model(arm: Arm, outputs: int, seed: int) -> tuple[nn.Module, Receipt | None]:
     """Return the arm's network with `outputs` fresh logits (0: pooled features) and the receipt.
 
-    The classifier's values, and those of arms that redraw, come from `seed`.
+    Values of arms that redraw come from `seed`, and so does the classifier: normal with a spread
+    of 0.01 and no bias for every arm, since timm's own starts differ by family and are large for
+    few classes.
 
     Raises:
         RadstartError: the weights do not fit whole.
     """
     model = build(arm.backbone, outputs, stream_seed(seed, "initial values"))
-    return model, STARTS[arm.spec.kind].fill(model, arm, seed)
+    receipt = STARTS[arm.spec.kind].fill(model, arm, seed)
+    if outputs:
+        _reset_classifier(model, arm.backbone, stream_seed(seed, "classifier"))
+    return model, receipt
+
+
+def _reset_classifier(model: nn.Module, backbone: Backbone, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    head = classifier_keys(backbone)
+    with torch.no_grad():
+        for name, tensor in sorted(model.state_dict().items()):
+            if name in head and tensor.dim() > 1:
+                tensor.copy_(0.01 * torch.randn(tensor.shape, generator=generator))
+            elif name in head and name.endswith("bias"):
+                tensor.zero_()
 
 
 def _fill_random(model: nn.Module, arm: Arm, seed: int) -> Receipt | None:
