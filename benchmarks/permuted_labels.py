@@ -89,9 +89,7 @@ def main() -> None:
         page = Path(__file__).parents[1] / "docs" / "statistics.md"
         begin, end = "<!-- permuted:begin -->", "<!-- permuted:end -->"
         old = page.read_text(encoding="utf-8")
-        new = re.sub(
-            f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", old, flags=re.DOTALL
-        )
+        new = re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", old, flags=re.DOTALL)
         page.write_text(new, encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ WORDS = {
     "better": "better",
     "worse": "worse",
     "practically_equal": "practically equal",
-    "cannot_tell": "cannot tell",
+    "cannot_tell": "undecided",
 }
 PATIENTS_UNKNOWN = (
     "Patients are unknown: images are resampled as if each were a patient of its own. Nominal "
@@ -46,43 +46,36 @@ def answer(facts: dict[str, Any]) -> list[str]:
     rest = []
     for policy in dict.fromkeys(row["policy"] for row in facts["policy_comparisons"]):
         rows = [row for row in facts["policy_comparisons"] if row["policy"] == policy]
-        cells = [f"{row['arm']} at {share(row['budget'])}" for row in rows]
-        rest.append(f"{policy} against {rows[0]['reference_policy']} is {_counted(rows, cells)}")
-    unclear = sum(row["verdict"] == "cannot_tell" for row in comparisons)
+        rest.append(f"{policy} against {rows[0]['reference_policy']} is {_counted(rows)}")
     limits = [row["detectable"] for row in comparisons if row["detectable"] is not None]
-    if unclear and limits:
-        rest.append(
-            f"in {unclear} of {len(comparisons)} comparisons of starts this study cannot tell, "
-            f"having shown differences from about {min(limits):.2g} to {max(limits):.2g} upwards"
-        )
+    if limits and any(row["verdict"] == "cannot_tell" for row in comparisons):
+        span = f"{min(limits):.2g}" + (f" to {max(limits):.2g}" if len(limits) > 1 else "")
+        rest.append(f"between starts it shows differences from about {span} with 80 % power")
     second = "; ".join(rest) or "every comparison has a verdict"
     return [first, second[0].upper() + second[1:] + "."]
 
 
 def _of_arm(arm: str, rows: list[dict[str, Any]]) -> str:
+    said = f"{arm} is {_counted(rows)}"
     clear = [row for row in rows if row["verdict"] in ("better", "worse")]
-    counts = Counter(row["verdict"] for row in rows)
-    said = ", ".join(
-        f"{WORDS[verdict]} in {count} of {len(rows)}" for verdict, count in counts.most_common()
-    )
     if not clear:
-        return f"{arm} is {said} comparisons" if len(rows) > 1 else f"{arm}: {said}"
+        return said
     top = max(clear, key=lambda row: abs(row["difference"]))
+    which = "" if len(clear) == 1 else "largest: "
     return (
-        f"{arm} is {said} comparisons (largest: {signed(top['difference'])} "
-        f"[{signed(top['ci_low'])}, {signed(top['ci_high'])}], {top['policy']}, "
-        f"{share(top['budget'])})"
+        f"{said} ({which}{signed(top['difference'])} [{signed(top['ci_low'])}, "
+        f"{signed(top['ci_high'])}], {top['policy']}, {share(top['budget'])})"
     )
 
 
-def _counted(rows: list[dict[str, Any]], cells: list[str]) -> str:
-    parts = []
-    for verdict in ("better", "worse", "practically_equal", "cannot_tell"):
-        named = [cell for row, cell in zip(rows, cells, strict=True) if row["verdict"] == verdict]
-        if named:
-            listed = f" ({', '.join(named)})" if verdict in ("better", "worse") else ""
-            parts.append(f"{WORDS[verdict]} in {len(named)} of {len(rows)} cases{listed}")
-    return ", ".join(parts)
+def _counted(rows: list[dict[str, Any]]) -> str:
+    """Return "better in 3 of 4 comparisons and undecided in 1"."""
+    counts = Counter(row["verdict"] for row in rows)
+    if len(rows) == 1:
+        return WORDS[rows[0]["verdict"]]
+    named = [f"{WORDS[key]} in {counts[key]}" for key in WORDS if counts[key]]
+    named[0] += f" of {len(rows)} comparisons"
+    return ", ".join(named[:-1]) + (" and " if len(named) > 1 else "") + named[-1]
 
 
 def warnings(facts: dict[str, Any], edges: list[str]) -> list[str]:

@@ -117,7 +117,8 @@ def _choose_rates(prepared: Prepared, policy: str, budget: float, task: Task) ->
         grown = grown_grid(grid, list(best.values()), recipe.grid, recipe.grid_growth)
         if grown == grid:
             return best
-        task.shorten(-likely_steps(prepared) * len(prepared.spec.arm) * (len(grown) - len(grid)))
+        more = len(prepared.spec.arm) * (len(grown) - len(grid))
+        task.shorten(-more * likely_steps(prepared, budget))
         grid = grown
 
 

@@ -282,7 +282,8 @@ def _detectable(found: PairedDifference) -> float | None:
     """Return the smallest difference that this very design shows with 80 % power, if defined."""
     if found.n_seeds < 2 or not math.isfinite(found.p) or found.identical:
         return None
-    return number(smallest_difference(found, found.n_seeds, found.n_units))
+    smallest = smallest_difference(found, found.n_seeds, found.n_units)
+    return number(smallest) if smallest < found.upper else None  # else: none at all
 
 
 def planned_record(planned: PlannedDifference, seeds: int) -> dict[str, Any]:
@@ -305,7 +306,7 @@ def _question(prepared: Prepared) -> dict[str, Any]:
         for key, item in asdict(prepared.recipe).items()
     }
     return {
-        "title": f"{prepared.dataset.name}: {prepared.dataset.target}",
+        "title": f"Which starting weights for {prepared.dataset.name}?",
         "dataset": prepared.dataset.name,
         "target": prepared.dataset.target,
         "task": spec.task,

@@ -1,6 +1,7 @@
 """What a study will do, how long it will take and what it can show: before anything trains."""
 
 import math
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from radstart.study.runs import RunSpec, is_done, likely_steps, run_id
 from radstart.training import POLICIES
 
 MEGABYTES_PER_PARAMETER = 4e-6
+
+
+GROWN = 1  # values that the grid of learning rates grows by, on average
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class Plan:
         listed.append(f"can show    {_can_show(self.detectable, spec.metric)}")
         if prepared.leakage.consequence:
             listed.append(f"leakage     {prepared.leakage.consequence}")
-        return listed
+        return [
+            part for line in listed for part in textwrap.wrap(line, 79, subsequent_indent=" " * 12)
+        ]
 
 
 def make_plan(prepared: Prepared) -> Plan:
@@ -69,11 +75,13 @@ def make_plan(prepared: Prepared) -> Plan:
     spec, recipe, numerics = prepared.spec, prepared.recipe, prepared.numerics
     trained = [policy for policy in spec.policies if not POLICIES[policy].probe]
     arms, seeds = len(spec.arm), spec.seeds
+    per_setting = len(recipe.grid) + GROWN + seeds - 1
     trials = arms * len(trained) * len(spec.budgets) * len(recipe.grid)
     runs = arms * len(spec.policies) * len(spec.budgets) * seeds
-    trainings = trials + arms * len(trained) * len(spec.budgets) * (seeds - 1)
+    trainings = arms * len(trained) * len(spec.budgets) * per_setting
     finished = sum(1 for _ in _finished(prepared))
-    steps = likely_steps(prepared) * trainings
+    steps = sum(likely_steps(prepared, budget) for budget in spec.budgets)
+    steps *= arms * len(trained) * per_setting
     seconds = steps * recipe.batch_size / max(numerics.train_rate, 1e-9)
     seconds *= 1 - min(1.0, finished / runs)
     images = len(prepared.dataset.rows)

@@ -32,7 +32,7 @@ from radstart.training import (
 from radstart.weights import Arm, start_model
 
 SCHEMA = 1
-LIKELY_SHARE = 0.45  # of the step limit: what a training takes, on average
+LIKELY_CHECKS = 14  # looks at validation that a training takes before it stops, on average
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,12 @@ def failed(failure: RunFailed) -> dict[str, Any]:
     return {"state": "failed", "reason": str(failure), "converged": False, "steps": 0}
 
 
-def likely_steps(prepared: Prepared) -> float:
-    """Return how many steps a training is expected to take before it has converged."""
-    return LIKELY_SHARE * step_limit(prepared)
+def likely_steps(prepared: Prepared, budget: float) -> float:
+    """Return how many steps a training under a budget is expected to take before it stops."""
+    images = round(budget * int((prepared.parts.part == "train").sum()))
+    per_epoch = steps_per_epoch(images, prepared.recipe.batch_size)
+    check = max(prepared.recipe.check_steps, per_epoch)
+    return min(step_limit(prepared), LIKELY_CHECKS * check)
 
 
 def train_trial(
@@ -120,7 +123,7 @@ def train_trial(
     """
     folder = prepared.folder / "trials" / run_id(prepared, run)
     model = folder / "model.safetensors"
-    expected = likely_steps(prepared)
+    expected = likely_steps(prepared, run.budget)
     if is_done(folder) and (model.exists() or not model_needed or is_failed(folder)):
         task.shorten(expected)
         return folder
