@@ -14,7 +14,7 @@ PAPER = "As in the CSV; '' = do not use it."
 def compare(
     context: typer.Context,
     data: Annotated[
-        Path, typer.Argument(help="Folder of images, or of class folders; or a study.toml.")
+        Path, typer.Argument(metavar="DATA", help="Folder of images, or a study.toml.")
     ],
     out: Annotated[Path, Option(help="Folder of the study; the same command continues it.")],
     labels: Annotated[
@@ -66,18 +66,18 @@ def compare(
         bool, Option("--dry-run", help="Read the data, print the plan, train nothing.")
     ] = False,
 ) -> None:
-    r"""Compare starting weights on your images: train, test, report.
+    """Compare starting weights on your images: train, test, report.
 
     \b
     Examples:
       radstart compare DATA --labels labels.csv --backbone resnet18 --out STUDY
-      radstart compare DATA --labels labels.csv --out STUDY --budgets 0.1,1.0 \
-          --arms random,moments:imagenet,imagenet=file:WEIGHTS_FOLDER --image-size 96
+      radstart compare DATA --labels labels.csv --out STUDY --budgets 0.1,1.0 \\
+          --arms random,moments:imagenet,imagenet=file:WEIGHTS_FOLDER
       radstart compare STUDY/study.toml --out STUDY        (continue it)
       radstart compare DATA --labels labels.csv --out STUDY --arms ... --dry-run
 
     \b
-    STUDY then holds report.html, facts.json, results.parquet and every run's cases.
+    STUDY then holds report.html, facts.json, results.parquet, every run's cases.
     Exit code 0: done; 1: some runs failed (they are listed); 2: something to mend.
     """
     from radstart.core.progress import Progress

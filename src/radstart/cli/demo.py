@@ -13,7 +13,7 @@ def demo(
         "demo"
     ),
 ) -> None:
-    r"""Pretrain on a generated archive, then ask whether that start helps on a small new task.
+    """Pretrain on a generated archive, then ask whether that start helps on a small new task.
 
     \b
     Example:

@@ -7,9 +7,9 @@ import typer
 
 
 def report(
-    study: Annotated[Path, typer.Argument(help="Folder of a finished study.")],
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of a finished study.")],
 ) -> None:
-    r"""Write STUDY/report.html again, out of its facts.json.
+    """Write STUDY/report.html again, out of its facts.json.
 
     \b
     Example:

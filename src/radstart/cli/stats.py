@@ -18,8 +18,8 @@ def _group() -> None:
 
 @stats.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="CSV of predictions of the first model.")],
-    b: Annotated[Path, typer.Argument(help="CSV of predictions of the second, same cases.")],
+    a: Annotated[Path, typer.Argument(metavar="A", help="CSV of predictions of one model.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="CSV of the other, same cases.")],
     label_column: Annotated[str, Option(help="Column of the true class.")] = "label",
     patient_column: Annotated[
         str, Option(help="Column of the patient; without one each case counts as a patient.")
@@ -36,13 +36,13 @@ def compare(
         Path | None, Option(help="Folder for comparison.csv and comparison.svg.")
     ] = None,
 ) -> None:
-    r"""Paired difference of two models on the same cases, over patients and seeds.
+    """Paired difference of two models on the same cases, over patients and seeds.
 
     \b
     Examples:
       radstart stats compare a.csv b.csv --patient-column patient
-      radstart stats compare a.csv b.csv --patient-column patient --seed-column seed \
-          --case-column image --metric brier --out comparison
+      radstart stats compare a.csv b.csv --patient-column patient \\
+          --seed-column seed --case-column image --metric brier --out comparison
     """
     from radstart.report import write_comparison
     from radstart.study import (

@@ -108,4 +108,4 @@ def _grid(side: int) -> tuple[Image, Image]:
 
 
 def _soft(inside: Image, edge: float) -> Image:
-    return np.asarray(1 / (1 + np.exp(-np.clip(inside / edge, -30, 30) * 4)), dtype=np.float32)
+    return np.asarray(1 / (1 + np.exp(-np.clip(4 * inside / edge, -40, 40))), dtype=np.float32)

@@ -32,7 +32,8 @@ def answer(facts: dict[str, Any]) -> list[str]:
     if not facts["results"]:
         return ["No run has finished.", "There is no answer yet."]
     if not comparisons:
-        best = [r for r in facts["results"] if r["metric"] == question["metric"]["id"]][-1]
+        primary = [r for r in facts["results"] if r["metric"] == question["metric"]["id"]]
+        best = max(primary, key=lambda r: (r["policy"] == question["policies"][0], r["budget"]))
         first = f"{best['arm']} ({best['policy']}, {share(best['budget'])}) reaches {metric} "
         first += f"{best['value']:.3f}"
         if best["ci_low"] is not None:

@@ -10,7 +10,7 @@ from radstart.core.files import whole_file
 from radstart.core.progress import Progress, Task
 from radstart.study.facts import write_facts
 from radstart.study.plan import make_plan, probe_runs, trained_groups
-from radstart.study.prepare import Prepared, prepare, study_lock
+from radstart.study.prepare import Prepared, begin, prepare, study_lock
 from radstart.study.runs import (
     RunSpec,
     finish_probe_run,
@@ -69,6 +69,7 @@ def run_study(
             progress.line(line)
         if dry_run:
             return Outcome(folder, planned_only=True)
+        begin(prepared)
         with progress.task("training", plan.steps + 1) as task:
             rates = {
                 group: _choose_rates(prepared, *group, task) for group in trained_groups(prepared)

@@ -122,8 +122,7 @@ def prepare(
 ) -> Prepared:
     """Read the data, fix the parts, load every arm once, choose the numerics; train nothing.
 
-    `study.toml`, `numerics.toml`, `dataset/` and its `splits/study.*` are written; a study that
-    is there already is continued or extended.
+    Only `dataset/` is written; a study that is there already is continued or extended.
 
     Raises:
         RadstartError: leakage between parts, weights that do not fit, another study in `folder`,
@@ -168,10 +167,14 @@ def prepare(
     for budget in spec.budgets:
         for seed in range(spec.seeds):
             prepared.drawn(budget, seed, "train")
-    _write_split(prepared)
-    write_toml(folder / "numerics.toml", chosen.record())
-    write_spec(spec, folder / "study.toml")
     return prepared
+
+
+def begin(prepared: Prepared) -> None:
+    """Write the parts, the numerics and the question: from here on the folder is this study's."""
+    _write_split(prepared)
+    write_toml(prepared.folder / "numerics.toml", prepared.numerics.record())
+    write_spec(prepared.spec, prepared.folder / "study.toml")
 
 
 def _read(spec: StudySpec, folder: Path, progress: Progress) -> Dataset:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import load_file, save
 
 from radstart.backbones import build, computing, place
 from radstart.core.files import read_json, whole_file, write_json, write_toml
@@ -173,7 +173,7 @@ def _fine_tune(
         on_check=task.advance,
     )
     with whole_file(folder / "model.safetensors") as temporary:
-        save_file({k: v.contiguous() for k, v in fitted.state.items()}, temporary)
+        temporary.write_bytes(save({k: v.contiguous() for k, v in fitted.state.items()}))
     with whole_file(folder / "history.parquet") as temporary:
         pd.DataFrame(fitted.history).to_parquet(temporary, index=False)
     scores = model_outputs(prepared, run, folder, validation)
@@ -273,7 +273,9 @@ def finish_probe_run(prepared: Prepared, run: RunSpec, on_batch: Callable[[int],
         }
         arrays = {"weight": fitted.probe.weight, "bias": fitted.probe.bias}
         with whole_file(folder / "model.safetensors") as temporary:
-            save_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary)
+            temporary.write_bytes(
+                save_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+            )
         test = prepared.test_rows()
         scored = {
             part: (rows, fitted.probe.outputs(features[rows].astype(np.float64)))
