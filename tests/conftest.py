@@ -1,0 +1,172 @@
+"""What many tests share: tiny images, tiny weights and one small finished study."""
+
+import csv
+import fcntl
+import functools
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: bit-identity, and a shared machine
+
+import pytest
+
+# A study of the tests looks at validation every few steps and waits for one look only, so that a
+# training takes a fraction of a second and still passes through plateau, decay and stop.
+QUICK = {
+    "check_steps": 2,
+    "plateau_checks": 1,
+    "final_checks": 1,
+    "grid": (1e-3, 3e-3),
+    "grid_growth": 0,
+}
+BACKBONE = "test_resnet"
+
+
+def made_once(tmp_path_factory, name, make):
+    """Return what `make(folder)` made for all workers: the first to come makes it."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder, done = base / name, base / f"{name}.done"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make(folder)
+            done.touch()
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Let studies train with the short recipe QUICK."""
+    from radstart.training import Recipe
+
+    monkeypatch.setattr("radstart.study.prepare.Recipe", functools.partial(Recipe, **QUICK))
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    """Return a folder of some 150 images of 32 pixels, 50 patients, with labels.csv."""
+    from radstart.phantom import Phantom, write_phantom
+
+    phantom = Phantom(patients=50, contrast=0.5, side=32)
+    return made_once(tmp_path_factory, "images", lambda folder: write_phantom(phantom, folder))
+
+
+@pytest.fixture(scope="session")
+def table(images):
+    """Return the rows of labels.csv: image, label, patient_id."""
+    with (images / "labels.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def write_labels(tmp_path):
+    """Return a function that writes rows (dictionaries) as a CSV and returns its path."""
+
+    def write(rows, name="labels.csv"):
+        path = tmp_path / name
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        return path
+
+    return write
+
+
+def write_weights(folder, backbone=BACKBONE, seed=5, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)):
+    """Write random weights with uneven batch-norm statistics in timm's local layout."""
+    import torch
+    from safetensors.torch import save_file
+
+    from radstart.backbones import Backbone, build
+    from radstart.core.files import write_json
+
+    model = build(Backbone(backbone), 10, seed)
+    draw = torch.Generator().manual_seed(seed)
+    tensors = model.state_dict()
+    for key, tensor in tensors.items():
+        if key.endswith("running_mean"):
+            tensor.normal_(0, 0.1, generator=draw)
+        elif key.endswith("running_var"):
+            tensor.uniform_(0.5, 1.5, generator=draw)
+    folder.mkdir(parents=True)
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "model.safetensors")
+    stated = {"input_size": [3, 64, 64], "mean": list(mean), "std": list(std)}
+    write_json(folder / "config.json", {"architecture": backbone, "pretrained_cfg": stated})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """Return a weights folder of the tests' backbone: 64 pixels, its own mean and std."""
+    return made_once(tmp_path_factory, "weights", write_weights)
+
+
+@pytest.fixture
+def other_weights(tmp_path):
+    """Return a function (folder name, keywords of write_weights) -> another weights folder."""
+    return lambda name, **options: write_weights(tmp_path / name, **options)
+
+
+def snapshot(folder):
+    """Return (bytes, mtime_ns) of every file below `folder`."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, images, weights):
+    """Return a study's folder: three arms, two policies, two budgets, two seeds.
+
+    It was made in two calls: one arm, one policy, one budget, one seed, then everything. Beside it
+    lies `first`, a copy of `trials/` and `runs/` after the first call, with their times.
+    """
+    import shutil
+
+    import radstart
+    from radstart.training import Recipe
+
+    def make(folder):
+        with pytest.MonkeyPatch.context() as patch:
+            recipe = functools.partial(Recipe, **QUICK)
+            patch.setattr("radstart.study.prepare.Recipe", recipe)
+            ask = functools.partial(
+                radstart.compare, images, out=folder, image_size=32, epochs=5, numerics="fp32"
+            )
+            ask(arms=[f"w=file:{weights}"], policies=["full"], seeds=1)
+            for name in ("trials", "runs"):
+                shutil.copytree(folder / name, folder.with_name("first") / name)
+            ask(
+                arms=[f"w=file:{weights}", "random", "moments:w"],
+                policies=["full", "frozen"],
+                budgets=[0.5, 1.0],
+                seeds=2,
+            )
+
+    return made_once(tmp_path_factory, "finished", make)
+
+
+@pytest.fixture(scope="session")
+def facts(finished):
+    """Return the facts of the finished study."""
+    from radstart.core.files import read_json
+
+    return read_json(finished / "facts.json")
+
+
+@pytest.fixture
+def cli(capsys):
+    """Return a function that runs the command line here and returns (code, stdout, stderr)."""
+    from radstart.cli import main
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(word) for word in arguments])
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run
