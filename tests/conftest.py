@@ -134,7 +134,7 @@ def finished(tmp_path_factory, images, weights):
             recipe = functools.partial(Recipe, **QUICK)
             patch.setattr("radstart.study.prepare.Recipe", recipe)
             ask = functools.partial(
-                radstart.compare, images, out=folder, image_size=32, epochs=5, numerics="fp32"
+                radstart.compare, images, out=folder, image_size=32, epochs=4, numerics="fp32"
             )
             ask(arms=[f"w=file:{weights}"], policies=["full"], seeds=1)
             for name in ("trials", "runs"):

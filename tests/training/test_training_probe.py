@@ -41,7 +41,7 @@ def scores(probe, features):
             1e-5,
             marks=pytest.mark.xfail(
                 strict=True,
-                reason="a tolerance of 1e-5 stops short of the optimum: 1e-8 reaches it",
+                reason="a tolerance of 1e-5 stops short of the optimum; 1e-8 is there",
             ),
         ),
         1e-1,

@@ -1,0 +1,294 @@
+"""Every number of facts.json follows from the runs' case tables."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as referee
+from sklearn.calibration import calibration_curve
+
+import radstart
+from radstart.core.files import read_toml
+from radstart.stats import interval, paired_difference
+
+LEVEL, MARGIN, ALPHA = 0.95, 0.02, 0.05
+
+
+def ece(labels, scores):
+    """Return the gap of each of 15 bins, weighted by its share of cases."""
+    observed, said = calibration_curve(labels, scores, n_bins=15)
+    counts = np.histogram(np.clip(np.ceil(scores * 15) - 1, 0, 14), bins=np.arange(16) - 0.5)[0]
+    return float(np.sum(counts[counts > 0] * np.abs(observed - said)) / len(labels))
+
+
+def decided(of):
+    return lambda labels, scores: of(labels, (scores > 0.5).astype(int))
+
+
+METRICS = {
+    "auroc": referee.roc_auc_score,
+    "average_precision": referee.average_precision_score,
+    "accuracy": decided(referee.accuracy_score),
+    "balanced_accuracy": decided(referee.balanced_accuracy_score),
+    "weighted_recall": decided(lambda y, s: referee.recall_score(y, s, average="weighted")),
+    "f1": decided(referee.f1_score),
+    "brier": referee.brier_score_loss,
+    "ece": ece,
+}
+
+
+@pytest.fixture(scope="module")
+def cells(finished, facts):
+    """Return scores by (arm, policy, budget) and seed, labels and units, from cases.parquet."""
+    found = {}
+    for run in facts["runs"]:
+        table = pd.read_parquet(finished / "runs" / run["run"] / "cases.parquet")
+        test = table[table["part"] == "test"].sort_values("case")
+        cell = found.setdefault((run["arm"], run["policy"], run["budget"]), {})
+        cell[run["seed"]] = (
+            test["score_nodule"].to_numpy(),
+            (test["target"] == "nodule").to_numpy().astype(int),
+            test["unit"].to_numpy(),
+        )
+    return found
+
+
+def stacked(cell):
+    scores = np.stack([cell[seed][0] for seed in sorted(cell)])
+    return scores, cell[0][1], cell[0][2]
+
+
+def same(got, expected):
+    """Tell whether two numbers agree; null stands for what is undefined."""
+    if got is None:
+        return expected is None or math.isnan(expected)
+    return got == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_the_study_has_every_run_of_its_grid(facts):
+    """arms x policies x budgets x seeds, each once, all finished."""
+    keys = [(r["arm"], r["policy"], r["budget"], r["seed"]) for r in facts["runs"]]
+
+    wanted = product(("w", "random", "moments:w"), ("full", "frozen"), (1.0, 0.5), (0, 1))
+    assert sorted(keys) == sorted(wanted)
+    assert {run["state"] for run in facts["runs"]} == {"done"}
+    assert len({run["run"] for run in facts["runs"]}) == len(keys)
+
+
+def test_case_tables_hold_the_parts_as_they_were_split(finished, facts, table):
+    """One row per case of validation and test, with patient, unit, target and all scores."""
+    split = pd.read_parquet(finished / "dataset" / "splits" / "study.parquet")
+    given = {row["image"]: row for row in table}
+    parts = {
+        part: set(split.loc[split["part"] == part, "image"]) for part in ("test", "validation")
+    }
+    for run in facts["runs"]:
+        cases = pd.read_parquet(finished / "runs" / run["run"] / "cases.parquet")
+        assert list(cases["case"]) == sorted(cases["case"])
+        assert not cases["case"].duplicated().any()
+        assert set(cases.loc[cases["part"] == "test", "case"]) == parts["test"]
+        validated = set(cases.loc[cases["part"] == "validation", "case"])
+        assert validated <= parts["validation"]
+        assert (validated == parts["validation"]) == (run["budget"] == 1.0)
+        for row in cases.to_dict("records"):
+            assert row["target"] == given[row["case"]]["label"]
+            assert row["patient"] == given[row["case"]]["patient_id"]
+        np.testing.assert_allclose(cases["score_normal"] + cases["score_nodule"], 1, atol=1e-9)
+
+
+def test_values_of_runs_are_scikit_learns(facts, cells):
+    """Every metric of every run."""
+    for run in facts["runs"]:
+        scores, labels, _ = cells[run["arm"], run["policy"], run["budget"]][run["seed"]]
+        assert run["values"].keys() == METRICS.keys()
+        for name, value in run["values"].items():
+            assert value == pytest.approx(METRICS[name](labels, scores), abs=1e-9), name
+
+
+def test_results_are_means_over_seeds_with_their_intervals(facts, cells):
+    """Value, limits, degrees of freedom, spread over seeds and counts of every cell."""
+    assert len(facts["results"]) == len(cells) * len(METRICS)
+    for row in facts["results"]:
+        scores, labels, units = stacked(cells[row["arm"], row["policy"], row["budget"]])
+        each = [METRICS[row["metric"]](labels, one) for one in scores]
+        expected = interval(scores, labels, units, row["metric"], LEVEL)
+        assert row["value"] == pytest.approx(np.mean(each), abs=1e-9)
+        assert row["seed_values"] == pytest.approx(each, abs=1e-9)
+        assert row["seed_sd"] == pytest.approx(np.std(each, ddof=1), abs=1e-9)
+        for key in ("ci_low", "ci_high", "df", "seed_sd_net"):
+            assert same(row[key], getattr(expected, key)), key
+        assert row["n_seeds"] == 2
+        assert (row["n_cases"], row["n_units"]) == (len(labels), len(set(units)))
+
+
+def holm(p_values):
+    """Step down: the smallest p times m, the next times m - 1, never falling, at most 1."""
+    adjusted, largest = {}, 0.0
+    for step, k in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, p_values[k] * (len(p_values) - step)))
+        adjusted[k] = largest
+    return [adjusted[k] for k in range(len(p_values))]
+
+
+def pairs_of(kind):
+    arms, budgets = ("w", "random", "moments:w"), (1.0, 0.5)
+    if kind == "comparisons":
+        return [
+            ((arm, policy, budget), ("w", policy, budget))
+            for arm, policy, budget in product(arms[1:], ("full", "frozen"), budgets)
+        ]
+    return [((arm, "frozen", b), (arm, "full", b)) for arm, b in product(arms, budgets)]
+
+
+@pytest.mark.parametrize("kind", ["comparisons", "policy_comparisons"])
+def test_comparisons_are_recomputed_with_holm_and_verdicts(facts, cells, kind):
+    """Difference, limits, p, Holm's p, equivalence, shares, verdict and qualifiers of a family."""
+    pairs, rows = pairs_of(kind), facts[kind]
+    second = "reference" if kind == "comparisons" else "reference_policy"
+    assert [(r["arm"], r["policy"], r["budget"]) for r in rows] == [a for a, _ in pairs]
+    assert [r[second] for r in rows] == [b[0 if kind == "comparisons" else 1] for _, b in pairs]
+    converged = {}
+    for run in facts["runs"]:
+        key = (run["arm"], run["policy"], run["budget"])
+        converged[key] = converged.get(key, True) and run["converged"]
+
+    found = []
+    for a, b in pairs:
+        one, labels, units = stacked(cells[a])
+        two, again, _ = stacked(cells[b])
+        assert np.array_equal(labels, again)
+        found.append(paired_difference(one, two, labels, units, "auroc", LEVEL))
+    adjusted = holm([d.p for d in found])
+    for row, (a, b), d, p in zip(rows, pairs, found, adjusted, strict=True):
+        values = [
+            METRICS["auroc"](labels, x) - METRICS["auroc"](labels, y)
+            for x, y in zip(stacked(cells[a])[0], stacked(cells[b])[0], strict=True)
+        ]
+        assert row["metric"] == "auroc"
+        assert row["seed_differences"] == pytest.approx(values, abs=1e-9)
+        assert row["difference"] == pytest.approx(np.mean(values), abs=1e-9)
+        assert row["seed_sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-9)
+        for key in ("ci_low", "ci_high", "df", "p", "share_seeds", "share_patients"):
+            assert same(row[key], getattr(d, key)), key
+        assert row["p_adjusted"] == pytest.approx(p, rel=1e-9)
+        assert same(row["p_equivalence"], d.p_equivalence(MARGIN))
+        assert (row["family"], row["seeds"], row["seeds_dropped"]) == (len(pairs), 2, 0)
+        assert row["n_units"] == d.n_units
+
+        stuck = not (converged[a] and converged[b])
+        said = "cannot_tell" if row["p_equivalence"] >= ALPHA else "practically_equal"
+        if p < ALPHA and not stuck:
+            said = "better" if row["difference"] > 0 else "worse"
+        assert row["verdict"] == said
+        assert ("not converged" in row["qualifiers"]) == stuck
+        assert "patients unknown" not in row["qualifiers"]
+    assert len({round(row["difference"], 6) for row in rows}) > 2
+
+
+def test_counts_of_the_data_are_those_of_the_split(finished, facts, table):
+    """Images, units and classes of every part, from the CSV and the split that was written."""
+    split = pd.read_parquet(finished / "dataset" / "splits" / "study.parquet")
+    frame = split.merge(pd.DataFrame(table), on="image")
+    data = facts["data"]
+
+    assert (data["n_images"], data["n_labelled"], data["n_rejected"]) == (len(table), len(table), 0)
+    assert (data["unit"], data["patients_known"], data["parts_from"]) == ("patient", True, "drawn")
+    assert data["n_units"] == frame["patient_id"].nunique() == 50
+    for part in data["parts"]:
+        some = frame[frame["part"] == part["part"]]
+        assert (part["images"], part["units"]) == (len(some), some["patient_id"].nunique())
+        for entry in part["classes"]:
+            of = some[some["label"] == entry["name"]]
+            assert (entry["images"], entry["units"]) == (len(of), of["patient_id"].nunique())
+    assert sum(part["images"] for part in data["parts"]) == len(table)
+
+
+def test_the_grid_shows_every_setting_and_the_smallest_loss_was_chosen(finished, facts):
+    """Rates on seed 0's draw and penalties; the chosen one is what the runs of the cell used."""
+    for (arm, policy, budget), rows in pd.DataFrame(facts["grid"]).groupby(
+        ["arm", "policy", "budget"]
+    ):
+        chosen = rows[rows["chosen"]]
+        assert len(chosen) == 1
+        assert chosen["validation_loss"].item() == rows["validation_loss"].min()
+        runs = [
+            r
+            for r in facts["runs"]
+            if (r["arm"], r["policy"], r["budget"]) == (arm, policy, budget)
+        ]
+        if policy == "full":
+            assert set(rows["value"]) == {1e-3, 3e-3}
+            assert {run["lr"] for run in runs} == {chosen["value"].item()}
+            assert {run["penalty"] for run in runs} == {None}
+        else:
+            assert next(r for r in runs if r["seed"] == 0)["penalty"] == chosen["value"].item()
+            assert {run["lr"] for run in runs} == {None}
+
+
+def test_validation_losses_and_metrics_of_the_grid_follow_from_the_trials(finished, facts):
+    """The trial's validation scores give its loss and its AUROC."""
+    trials = {}
+    for folder in (finished / "trials").iterdir():
+        spec = read_toml(folder / "spec.toml")
+        trials[spec["arm"], spec["policy"], spec["budget"], spec["seed"], spec["lr"]] = folder
+    for row in facts["grid"]:
+        if row["setting"] == "lr":
+            folder = trials[row["arm"], row["policy"], row["budget"], 0, row["value"]]
+            cases = pd.read_parquet(folder / "cases.parquet")
+            assert set(cases["part"]) == {"validation"}
+            labels = (cases["target"] == "nodule").to_numpy().astype(int)
+            scores = cases[["score_normal", "score_nodule"]].to_numpy()
+            loss = referee.log_loss(labels, scores)
+            assert row["validation_loss"] == pytest.approx(loss, abs=1e-5)
+            auroc = referee.roc_auc_score(labels, scores[:, 1])
+            assert row["validation_metric"] == pytest.approx(auroc, abs=1e-9)
+
+
+def test_the_winning_trial_is_seed_0s_run(finished, facts):
+    """It is not trained again: the same validation scores and history."""
+    for run in facts["runs"]:
+        if run["seed"] == 0 and run["policy"] == "full":
+            one, two = finished / "trials" / run["run"], finished / "runs" / run["run"]
+            assert (one / "history.parquet").read_bytes() == (two / "history.parquet").read_bytes()
+            mine = pd.read_parquet(two / "cases.parquet")
+            mine = mine[mine["part"] == "validation"].reset_index(drop=True)
+            pd.testing.assert_frame_equal(mine, pd.read_parquet(one / "cases.parquet"))
+
+
+def test_results_parquet_and_open_study_hold_the_same_numbers(finished, facts):
+    """One row per run and metric, then one per cell and metric."""
+    study = radstart.open_study(finished)
+    runs = study.results[study.results["run"].notna()]
+    cells = study.results[study.results["run"].isna()]
+
+    assert study.facts == facts
+    assert len(runs) == len(facts["runs"]) * len(METRICS)
+    for run in facts["runs"]:
+        mine = runs[runs["run"] == run["run"]].set_index("metric")["value"]
+        assert mine.to_dict() == pytest.approx(run["values"])
+    assert cells["value"].tolist() == pytest.approx([r["value"] for r in facts["results"]])
+    assert len(study.comparisons) == len(facts["comparisons"])
+    assert len(study.policy_comparisons) == len(facts["policy_comparisons"])
+    some = study.cases(facts["runs"][0]["run"])
+    assert {"case", "patient", "unit", "part", "target", "score_nodule"} <= set(some.columns)
+
+
+def test_the_answer_is_two_sentences_and_the_report_shows_it(finished, facts):
+    """They stand on the page, which holds no link outwards."""
+    page = (finished / "report.html").read_text(encoding="utf-8")
+
+    assert len(facts["answer"]) == 2
+    for sentence in facts["answer"]:
+        assert sentence.split(" (")[0] in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_folder_without_a_finished_study_is_refused(tmp_path):
+    """What is missing is said in one line."""
+    with pytest.raises(radstart.RadstartError, match="no study here"):
+        radstart.open_study(tmp_path)
+    (tmp_path / "study.toml").touch()
+    with pytest.raises(radstart.RadstartError, match=r"not finished.*same --out"):
+        radstart.open_study(tmp_path)
