@@ -16,6 +16,7 @@ from radstart.core.files import whole_file, write_text
 from radstart.core.random import stream
 
 Image = NDArray[np.float32]
+SPLITS = ("train", "test", "train", "validation", "train")  # by patient, within a kind
 KINDS = ("normal", "nodule", "ring", "streak")
 
 
@@ -39,17 +40,21 @@ class Phantom:
 
 
 def write_phantom(phantom: Phantom, folder: Path) -> Path:
-    """Write PNG images (8 bit, grey) and labels.csv (image, label, patient_id); return the CSV.
+    """Write PNG images (8 bit, grey) and labels.csv; return the CSV.
+
+    Its columns are image, label, patient_id and split (by patient: three in five train, one
+    validation, one test).
 
     The same phantom gives the same bytes.
     """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["image", "label", "patient_id"])
+    writer.writerow(["image", "label", "patient_id", "split"])
     for patient in range(phantom.patients):
         random = stream(phantom.seed, "phantom patient", patient)
         kind = phantom.kinds[patient % len(phantom.kinds)]
         body = _body(random, phantom.side)
+        split = SPLITS[patient // len(phantom.kinds) % len(SPLITS)]
         for number in range(int(random.integers(1, 6))):
             name = f"images/p{patient:04d}_{number}.png"
             image = body + _finding(kind, random, phantom)
@@ -57,7 +62,7 @@ def write_phantom(phantom: Phantom, folder: Path) -> Path:
             with whole_file(folder / name) as temporary:
                 encoded = cv2.imencode(".png", _eight_bit(image))[1]
                 temporary.write_bytes(encoded.tobytes())
-            writer.writerow([name, kind, f"p{patient:04d}"])
+            writer.writerow([name, kind, f"p{patient:04d}", split])
     path = folder / "labels.csv"
     write_text(path, table.getvalue())
     return path
@@ -87,7 +92,7 @@ def _finding(kind: str, random: np.random.Generator, phantom: Phantom) -> Image:
     """Return what the label says: nothing, a blob, a ring or a streak, somewhere in the body."""
     y, x = _grid(phantom.side)
     at_x, at_y = random.uniform(-0.45, 0.45, 2)
-    size, turn = random.uniform(0.10, 0.18), random.uniform(0, np.pi)
+    size, turn = random.uniform(0.14, 0.24), random.uniform(0, np.pi)
     radius = np.hypot(x - at_x, y - at_y)
     along = (x - at_x) * np.cos(turn) + (y - at_y) * np.sin(turn)
     across = (y - at_y) * np.cos(turn) - (x - at_x) * np.sin(turn)

@@ -105,16 +105,17 @@ def _choose_rates(prepared: Prepared, policy: str, budget: float, task: Task) ->
     """
     recipe = prepared.recipe
     grid: tuple[float, ...] = recipe.grid
+    losses: dict[str, dict[float, float]] = {arm.name: {} for arm in prepared.spec.arm}
     while True:
         best = {}
         for arm in prepared.spec.arm:
-            losses = {}
-            for rate in grid:
+            tried = losses[arm.name]
+            for rate in sorted(set(grid) - set(tried)):
                 task.note(f"{arm.name}, {policy}, budget {budget:g}, trial of lr {rate:g}")
                 trial = train_trial(prepared, RunSpec(arm.name, policy, budget, 0, rate), task)
                 loss = outcome(trial).get("validation_loss")
-                losses[rate] = math.inf if loss is None else loss
-            best[arm.name] = min(losses, key=lambda rate: (losses[rate], rate))
+                tried[rate] = math.inf if loss is None else loss
+            best[arm.name] = min((loss, rate) for rate, loss in tried.items())[1]
         grown = grown_grid(grid, list(best.values()), recipe.grid, recipe.grid_growth)
         if grown == grid:
             return best
