@@ -51,7 +51,9 @@ def answer(facts: dict[str, Any]) -> list[str]:
     limits = [row["detectable"] for row in comparisons if row["detectable"] is not None]
     if limits and any(row["verdict"] == "cannot_tell" for row in comparisons):
         span = f"{min(limits):.2g}" + (f" to {max(limits):.2g}" if len(limits) > 1 else "")
-        rest.append(f"between starts it shows differences from about {span} with 80 % power")
+        rest.append(
+            f"between starts this study shows differences from about {span} upwards (80 % power)"
+        )
     second = "; ".join(rest) or "every comparison has a verdict"
     return [first, second[0].upper() + second[1:] + "."]
 

@@ -16,7 +16,8 @@ def moments_like(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
     """Return tensors of the same names, shapes and dtypes with redrawn values.
 
     Every floating tensor keeps its own mean and (population) variance exactly, up to rounding;
-    none of its values. Running variances stay positive (log-normal), all others are normal. A
+    none of its values in its place. Running variances stay positive (log-normal), all others are
+    normal. A
     tensor whose values are all equal has nothing to redraw and stays; counters
     (`num_batches_tracked`) stay.
     """
@@ -35,7 +36,9 @@ def _redraw(name: str, tensor: Tensor, seed: int) -> Tensor:
         redrawn = _positive(drawn, spread / mean) * mean
     else:
         redrawn = (drawn - drawn.mean()) / drawn.std() * spread + mean
-    return torch.from_numpy(redrawn.reshape(values.shape)).to(tensor.dtype)
+    found = torch.from_numpy(redrawn.reshape(values.shape)).to(tensor.dtype)
+    same = found == tensor  # by rounding: one in ten million
+    return torch.where(same, torch.nextafter(found, torch.full_like(found, torch.inf)), found)
 
 
 def _positive(drawn: NDArray[np.float64], variation: float) -> NDArray[np.float64]:
