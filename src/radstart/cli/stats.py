@@ -22,10 +22,15 @@ def compare(
     b: Annotated[Path, typer.Argument(metavar="B", help="CSV of the other, same cases.")],
     label_column: Annotated[str, Option(help="Column of the true class.")] = "label",
     patient_column: Annotated[
-        str, Option(help="Column of the patient; without one each case counts as a patient.")
-    ] = "",
-    seed_column: Annotated[str, Option(help="Column of the seed, for repeated trainings.")] = "",
-    case_column: Annotated[str, Option(help="Column to join rows on.  [the row's place]")] = "",
+        str | None,
+        Option(help="Column of the patient; '' = each case is one.  [patient_id, patient]"),
+    ] = None,
+    seed_column: Annotated[
+        str | None, Option(help="Column of the seed, for repeated trainings.  [seed]")
+    ] = None,
+    case_column: Annotated[
+        str | None, Option(help="Column to join rows on; '' = the row's place.  [case, image]")
+    ] = None,
     score_column: Annotated[
         str, Option(help="Score of the positive class; several classes: score_CLASS columns.")
     ] = "score",

@@ -1,7 +1,7 @@
 """Bring your own predictions: two tables of scores -> the paired difference."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,21 @@ from radstart.stats import METRICS, PairedDifference, interval, paired_differenc
 from radstart.stats import Interval as ArmInterval
 from radstart.study.answers import PATIENTS_UNKNOWN
 
+USUAL = {"patient": ("patient_id", "patient"), "seed": ("seed",), "case": ("case", "image")}
 NEGATIVE = {"0", "0.0", "false", "no", "negative", "neg", "normal", "absent", "healthy", "benign"}
 
 
 @dataclass(frozen=True)
 class PredictionColumns:
-    """Names of columns in the tables of predictions; "" = none."""
+    """Names of columns in the tables of predictions.
+
+    None takes the usual name (USUAL) where both tables have it, "" uses none.
+    """
 
     label: str = "label"
-    patient: str = ""
-    seed: str = ""
-    case: str = ""
+    patient: str | None = None
+    seed: str | None = None
+    case: str | None = None
     score: str = "score"
 
 
@@ -53,12 +57,14 @@ def compare_predictions(
     """
     if metric not in METRICS:
         raise RadstartError("unknown metric", "--metric", metric, nearest(metric, METRICS))
-    first, second = _read(a, columns), _read(b, columns)
+    tables = _table(a), _table(b)
+    columns = _chosen(columns, tables)
+    first, second = _read(a, tables[0], columns), _read(b, tables[1], columns)
     notes = []
     shared = sorted(set(first["seed"]) & set(second["seed"]))
     dropped = len(set(first["seed"]) ^ set(second["seed"]))
     if not shared:
-        raise RadstartError("no seed in common", f"{a}, {b}", columns.seed)
+        raise RadstartError("no seed in common", f"{a}, {b}", columns.seed or "")
     if dropped:
         notes.append(f"{dropped} seeds stand in one table only and were left out")
     classes = _classes(first, columns)
@@ -85,12 +91,27 @@ def compare_predictions(
     )
 
 
-def _read(path: Path, columns: PredictionColumns) -> pd.DataFrame:
-    """Return case, seed, label, patient as text beside the score columns."""
+def _table(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise RadstartError("cannot read this table", str(path), str(error)) from error
+
+
+def _chosen(
+    columns: PredictionColumns, tables: tuple[pd.DataFrame, pd.DataFrame]
+) -> PredictionColumns:
+    """Return the columns with every None decided."""
+    names = {
+        meaning: next((name for name in usual if all(name in t.columns for t in tables)), "")
+        for meaning, usual in USUAL.items()
+        if getattr(columns, meaning) is None
+    }
+    return replace(columns, **names)
+
+
+def _read(path: Path, table: pd.DataFrame, columns: PredictionColumns) -> pd.DataFrame:
+    """Return case, seed, label, patient as text beside the score columns."""
     for name in (columns.label, columns.patient, columns.seed, columns.case):
         if name and name not in table.columns:
             raise RadstartError("no such column", str(path), name, nearest(name, table.columns))
