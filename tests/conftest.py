@@ -44,11 +44,23 @@ def quick(monkeypatch):
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory):
-    """Return a folder of some 150 images of 32 pixels, 50 patients, with labels.csv."""
+    """Return a folder of some 150 images of 32 pixels, 50 patients, with labels.csv.
+
+    The CSV holds image, label and patient_id alone, so that parts are drawn.
+    """
     from radstart.phantom import Phantom, write_phantom
 
-    phantom = Phantom(patients=50, contrast=0.5, side=32)
-    return made_once(tmp_path_factory, "images", lambda folder: write_phantom(phantom, folder))
+    def make(folder):
+        path = write_phantom(Phantom(patients=50, contrast=0.5, side=32), folder)
+        with path.open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        with path.open("w", encoding="utf-8", newline="") as file:
+            names = ["image", "label", "patient_id"]
+            writer = csv.DictWriter(file, names, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    return made_once(tmp_path_factory, "images", make)
 
 
 @pytest.fixture(scope="session")

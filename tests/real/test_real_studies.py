@@ -111,7 +111,7 @@ def test_brain_tumours_run_on_whole_folds_and_every_verdict_says_patients_unknow
     ask, tmp_path, monkeypatch
 ):
     """Three classes, folds 4 and 5, no patients: the tables, the verdicts and the page say so."""
-    recipe = functools.partial(Recipe, grid_growth=0)  # a minute less
+    recipe = functools.partial(Recipe, grid=(1e-3,), grid_growth=0)  # a minute less
     monkeypatch.setattr("radstart.study.prepare.Recipe", recipe)
     code, _, err = ask("brain_tumor_cheng", "--budgets", "0.05")
     assert code == 0, err
