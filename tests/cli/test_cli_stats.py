@@ -86,7 +86,9 @@ def test_the_printed_difference_is_paired_differences(cli, write, classes, colum
 
 def test_without_patients_the_verdict_is_marked_and_the_cost_is_said(cli, write):
     """Each case then counts as a patient of its own."""
-    paths = [write(f"{s}.csv", predictions(s)) for s in (0, 1)]
+    kept = ("case", "label", "score")
+    tables = [[{name: row[name] for name in kept} for row in predictions(s)] for s in (0, 1)]
+    paths = [write(f"{s}.csv", table) for s, table in enumerate(tables)]
 
     code, out, _ = cli("stats", "compare", *paths, "--case-column", "case")
     assert code == 0
@@ -96,10 +98,21 @@ def test_without_patients_the_verdict_is_marked_and_the_cost_is_said(cli, write)
     assert "Nominal 95 % intervals then cover 70-90 %" in out
 
 
+def test_usual_column_names_are_taken_without_being_named(cli, write):
+    """patient, case and seed of both tables are used as if they had been named."""
+    paths = [write(f"{s}.csv", predictions(s, seeds=2)) for s in (0, 1)]
+
+    named, found = (cli("stats", "compare", *paths, *words) for words in (JOIN, []))
+    assert named[:2] == found[:2]
+    assert "60 cases, 30 units, 2 seeds" in found[1]
+
+
 def test_without_a_case_column_rows_are_joined_by_place(cli, write):
     """The same rows in the same order."""
     a, b = predictions(0), predictions(1)
-    by_place = cli("stats", "compare", write("a.csv", a), write("b.csv", b), *JOIN[:2])
+    bare = [[{k: v for k, v in row.items() if k != "case"} for row in rows] for rows in (a, b)]
+    paths = [write(f"{k}.csv", rows) for k, rows in enumerate(bare)]
+    by_place = cli("stats", "compare", *paths, *JOIN[:2])
     by_case = cli("stats", "compare", write("a.csv", a), write("b.csv", b), *JOIN[:4])
 
     assert by_place[:2] == by_case[:2]
