@@ -74,38 +74,22 @@ def compare(
 ) -> "Study":
     """Compare starting weights on a folder of images, as `radstart compare` does.
 
+    The options are those of the command line (`radstart compare --help`), under the same names.
+
     Args:
         data: folder of images, or of class folders; it is never written to.
         out: folder of the study; the same question continues or extends it.
-        arms: starts as on the command line: `random`, `moments:ARM`, `NAME=file:PATH`,
-            `NAME=run:FOLDER`.
-        labels: CSV with at least `image,label`; None = class folders.
+        arms: `random`, `moments:ARM`, `NAME=file:PATH`, `NAME=run:FOLDER`.
+        labels: CSV with at least `image,label`; None = DATA/labels.csv, else class folders.
         policies: `full`, `frozen`; the first is the one others are held against.
         budgets: shares of the labelled units of training and validation, above 0, at most 1.
-        seeds: number of seeds, shared by all arms.
-        image_size: input side in pixels; None = each arm's own.
-        epochs: step limit in epochs of the whole training part.
-        backbone: timm's name for arms whose weights do not state one.
-        reference: arm that others are held against; "" = the first.
-        metric: primary metric; "" = AUROC.
-        margin: differences below it are practically nothing; None = no equivalence claims.
-        seed: of the study.
-        leakage: `stop`, `regroup`, `drop` or `allow`.
+        margin: differences below it are practically nothing; None or 0 = no such claims.
         label_column, patient_column, exam_column, split_column, fold_column: names in the CSV;
             None = the usual name where present, "" = not used.
-        test_fold, validation_fold: folds to use; "" = the last, the one before.
-        positive: of two classes, the one whose score is ranked.
-        flip: whether the augmentation mirrors left and right.
-        device: `auto`, `cpu`, `cuda`, ...
-        workers: threads that make training batches ahead.
-        numerics: `auto`, `fp32`, or the path of a numerics.toml.
         progress: print the plan and progress on stderr.
 
-    Returns:
-        The study; `report.html` stands in its folder.
-
-    Raises:
-        RadstartError: anything that a person can mend.
+    Returns: the study; `report.html` stands in its folder.
+    Raises: RadstartError, anything that a person can mend.
     """
     from radstart.core.progress import Progress
     from radstart.report import write_report
@@ -136,7 +120,7 @@ def compare(
         seed=seed,
         reference=reference,
         metric=metric,
-        margin=margin,
+        margin=margin or 0.0,
         backbone=backbone,
         image_size=image_size,
         epochs=epochs,

@@ -103,7 +103,6 @@ def test_the_program_alone_lists_its_verbs_and_its_version(cli):
     assert (code, out.split()[0]) == (0, "radstart")
 
 
-@pytest.mark.xfail(strict=True, reason="without arguments nothing at all is printed")
 def test_the_program_without_a_verb_says_how_it_is_used(cli):
     """`radstart` alone, and `radstart stats` alone, show their verbs on lines of their own."""
     for words in ([], ["stats"]):
@@ -195,9 +194,6 @@ def test_the_same_command_continues_what_python_began(cli, words, small):
     assert snapshot(small / "runs") == before
 
 
-@pytest.mark.xfail(
-    strict=True, reason="margin None is left out of study.toml and read back as the default 0.02"
-)
 def test_a_study_without_a_margin_can_be_continued(cli, words):
     """`--margin 0` twice is one question."""
     assert cli(*words, "--margin", "0")[0] == 0
@@ -269,9 +265,6 @@ def test_what_a_person_can_mend_is_one_line_and_exit_code_2(cli, words, tmp_path
     assert left <= {"dataset", ".lock"}
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="timm's own error escapes with a traceback"
-)
 def test_a_backbone_that_does_not_take_the_image_size_is_refused_in_one_line(cli, words, tmp_path):
     """Some architectures have one size only; the person is told which option to change."""
     code, _, err = cli(*words, "--arms", "random", "--backbone", "test_vit3")
@@ -280,7 +273,6 @@ def test_a_backbone_that_does_not_take_the_image_size_is_refused_in_one_line(cli
     assert "test_vit3" in one_line(err)
 
 
-@pytest.mark.xfail(strict=True, reason="a negative number of threads reaches Python's thread pool")
 def test_a_negative_number_of_workers_is_refused(cli, words):
     """One line, before anything trains."""
     code, _, err = cli(*words, "--policies", "full", "--epochs", "1", "--workers", "-1")

@@ -105,7 +105,7 @@ def test_more_seeds_extend(copied, ask, facts):
     ("key", "value", "said"),
     [
         ("margin", 0.05, "margin was 0.02, is 0.05"),
-        ("margin", None, "margin was 0.02, is None"),
+        ("margin", None, "margin was 0.02, is 0.0"),
         ("image_size", 48, "image_size was 32, is 48"),
         ("seed", 1, "seed was 0, is 1"),
         ("epochs", 6, "epochs was 4, is 6"),

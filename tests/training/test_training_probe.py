@@ -36,26 +36,16 @@ def scores(probe, features):
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize(
     "penalty",
-    [
-        pytest.param(
-            1e-5,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="a tolerance of 1e-5 stops short of the optimum; 1e-8 is there",
-            ),
-        ),
-        1e-1,
-        10.0,
-    ],
+    [1e-5, 1e-3, 1e-1, 10.0],
 )
 def test_it_agrees_with_scikit_learn_on_standardised_features(monkeypatch, classes, penalty):
-    """Probabilities of new cases to 5e-4, whatever the scale of the features as they come."""
+    """Probabilities of new cases to 2e-4, whatever the scale of the features as they come."""
     features, targets, train, validation = problem(classes=classes)
     monkeypatch.setattr("radstart.training.probe.PENALTIES", (penalty,))
 
     fitted = fit_probe(TASK, features, targets, train, validation)
     expected = referee(features, targets, train, penalty)
-    np.testing.assert_allclose(scores(fitted.probe, features), expected, atol=5e-4)
+    np.testing.assert_allclose(scores(fitted.probe, features), expected, atol=2e-4)
     assert fitted.converged
 
 

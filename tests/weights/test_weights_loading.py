@@ -156,7 +156,6 @@ def test_pickled_code_is_refused_and_not_executed(tmp_path):
     assert sprung.exists()  # the trap is a real one
 
 
-@pytest.mark.xfail(strict=True, raises=UserWarning, reason="torch's warning precedes the one line")
 def test_a_plain_pickle_of_todays_protocol_is_refused_without_further_words(tmp_path):
     """Only radstart's line is printed, no warning of torch's about the pickle's protocol."""
     (tmp_path / "plain.pkl").write_bytes(pickle.dumps({"w": 1}))

@@ -50,7 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
     except Exit as end:
         sys.exit(end.exit_code)
     except TyperException as error:
-        if not given or "format_message" not in dir(error):
+        if type(error).__name__ == "NoArgsIsHelpError":  # a verb alone: its help is the answer
+            print(error.format_message(), file=sys.stderr)
             sys.exit(2)
         sys.exit(_fail(f"{error.format_message()}; see radstart {' '.join(given[:1])} --help"))
     except (KeyboardInterrupt, Abort):

@@ -1,70 +1,97 @@
 """radstart compare."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
 from radstart.core.errors import RadstartError
 
+if TYPE_CHECKING:
+    from radstart.study import StudySpec
+
 PAPER = "As in the CSV; '' = do not use it."
+
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, or a study.toml.")]
+Out = Annotated[Path, Option(help="Folder of the study; the same command continues it.")]
+Labels = Annotated[
+    str, Option(help="CSV with image,label (and patient_id, exam_id, split, fold, ...).")
+]
+Arms = Annotated[
+    str, Option(help="Starts: random, moments:ARM, NAME=file:PATH, NAME=run:STUDY/runs/ID.")
+]
+Policies = Annotated[str, Option(help="What is trained: full, frozen.")]
+Budgets = Annotated[str, Option(help="Shares of the labelled training units, 0-1.")]
+Seeds = Annotated[int, Option(help="Seeds, shared by all arms.")]
+ImageSize = Annotated[
+    int | None, Option(help="Input side in pixels.", show_default="each arm's own")
+]
+Epochs = Annotated[int, Option(help="Step limit, in epochs of the whole training part.")]
+Backbone = Annotated[str, Option(help="timm name for arms whose weights do not state one.")]
+Reference = Annotated[str, Option(help="Arm that others are held against.  [the first]")]
+Metric = Annotated[str, Option(help="Primary metric.  [auroc]")]
+Margin = Annotated[
+    float, Option(help="Differences below it are practically nothing; 0 = no such claims.")
+]
+ImageColumn = Annotated[str | None, Option(help="Column of the file name.  [image]")]
+LabelColumn = Annotated[str | None, Option(help="Column of the target.  [label]")]
+PatientColumn = Annotated[str | None, Option(help=PAPER + "  [patient_id]")]
+ExamColumn = Annotated[str | None, Option(help=PAPER + "  [exam_id]")]
+SplitColumn = Annotated[str | None, Option(help=PAPER + "  [split]")]
+FoldColumn = Annotated[str | None, Option(help=PAPER + "  [fold]")]
+SexColumn = Annotated[str | None, Option(help="[sex]")]
+AgeColumn = Annotated[str | None, Option(help="[age]")]
+SiteColumn = Annotated[str | None, Option(help="[site]")]
+TestFold = Annotated[str, Option(help="Fold that is the test part.  [the last]")]
+ValidationFold = Annotated[str, Option(help="Fold for validation.  [the one before]")]
+Positive = Annotated[str | None, Option(help="Positive class of two.", show_default="by its name")]
+Leakage = Annotated[
+    str, Option(help="When a unit stands in two parts: stop, regroup, drop, allow.")
+]
+Flip = Annotated[bool, Option("--flip", help="Mirror left and right in training.")]
+Seed = Annotated[int, Option(help="Seed of the study.")]
+Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:1, ...")]
+Workers = Annotated[int, Option(help="Threads that make batches ahead.")]
+Numerics = Annotated[str, Option(help="auto (measured once per study), fp32, or a numerics.toml.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Read the data, print the plan, train nothing.")]
 
 
 def compare(
     context: typer.Context,
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder of images, or a study.toml.")
-    ],
-    out: Annotated[Path, Option(help="Folder of the study; the same command continues it.")],
-    labels: Annotated[
-        str, Option(help="CSV with image,label (and patient_id, exam_id, split, fold, ...).")
-    ] = "",
-    arms: Annotated[
-        str, Option(help="Starts: random, moments:ARM, NAME=file:PATH, NAME=run:STUDY/runs/ID.")
-    ] = "random",
-    policies: Annotated[str, Option(help="What is trained: full, frozen.")] = "full,frozen",
-    budgets: Annotated[str, Option(help="Shares of the labelled training units, 0-1.")] = "1.0",
-    seeds: Annotated[int, Option(help="Seeds, shared by all arms.")] = 3,
-    image_size: Annotated[
-        int | None, Option(help="Input side in pixels.", show_default="each arm's own")
-    ] = None,
-    epochs: Annotated[int, Option(help="Step limit, in epochs of the whole training part.")] = 30,
-    backbone: Annotated[
-        str, Option(help="timm name for arms whose weights do not state one.")
-    ] = "",
-    reference: Annotated[str, Option(help="Arm that others are held against.  [the first]")] = "",
-    metric: Annotated[str, Option(help="Primary metric.  [auroc]")] = "",
-    margin: Annotated[
-        float, Option(help="Differences below it are practically nothing; 0 = no such claims.")
-    ] = 0.02,
-    image_column: Annotated[str | None, Option(help="Column of the file name.  [image]")] = None,
-    label_column: Annotated[str | None, Option(help="Column of the target.  [label]")] = None,
-    patient_column: Annotated[str | None, Option(help=PAPER + "  [patient_id]")] = None,
-    exam_column: Annotated[str | None, Option(help=PAPER + "  [exam_id]")] = None,
-    split_column: Annotated[str | None, Option(help=PAPER + "  [split]")] = None,
-    fold_column: Annotated[str | None, Option(help=PAPER + "  [fold]")] = None,
-    sex_column: Annotated[str | None, Option(help="[sex]")] = None,
-    age_column: Annotated[str | None, Option(help="[age]")] = None,
-    site_column: Annotated[str | None, Option(help="[site]")] = None,
-    test_fold: Annotated[str, Option(help="Fold that is the test part.  [the last]")] = "",
-    validation_fold: Annotated[str, Option(help="Fold for validation.  [the one before]")] = "",
-    positive: Annotated[
-        str | None, Option(help="Positive class of two.", show_default="by its name")
-    ] = None,
-    leakage: Annotated[
-        str, Option(help="When a unit stands in two parts: stop, regroup, drop, allow.")
-    ] = "stop",
-    flip: Annotated[bool, Option("--flip", help="Mirror left and right in training.")] = False,
-    seed: Annotated[int, Option(help="Seed of the study.")] = 0,
-    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    workers: Annotated[int, Option(help="Threads that make batches ahead.")] = 1,
-    numerics: Annotated[
-        str, Option(help="auto (measured once per study), fp32, or a numerics.toml.")
-    ] = "auto",
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Read the data, print the plan, train nothing.")
-    ] = False,
+    data: Data,
+    out: Out,
+    labels: Labels = "",
+    arms: Arms = "random",
+    policies: Policies = "full,frozen",
+    budgets: Budgets = "1.0",
+    seeds: Seeds = 3,
+    image_size: ImageSize = None,
+    epochs: Epochs = 30,
+    backbone: Backbone = "",
+    reference: Reference = "",
+    metric: Metric = "",
+    margin: Margin = 0.02,
+    image_column: ImageColumn = None,
+    label_column: LabelColumn = None,
+    patient_column: PatientColumn = None,
+    exam_column: ExamColumn = None,
+    split_column: SplitColumn = None,
+    fold_column: FoldColumn = None,
+    sex_column: SexColumn = None,
+    age_column: AgeColumn = None,
+    site_column: SiteColumn = None,
+    test_fold: TestFold = "",
+    validation_fold: ValidationFold = "",
+    positive: Positive = None,
+    leakage: Leakage = "stop",
+    flip: Flip = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    workers: Workers = 1,
+    numerics: Numerics = "auto",
+    dry_run: DryRun = False,
 ) -> None:
     """Compare starting weights on your images: train, test, report.
 
@@ -80,17 +107,7 @@ def compare(
     STUDY then holds report.html, facts.json, results.parquet, every run's cases.
     Exit code 0: done; 1: some runs failed (they are listed); 2: something to mend.
     """
-    from radstart.core.progress import Progress
-    from radstart.report import write_report
-    from radstart.study import (
-        DataSpec,
-        StudySpec,
-        absolute_arm,
-        checked,
-        found_labels,
-        read_spec,
-        run_study,
-    )
+    from radstart.study import DataSpec, StudySpec, absolute_arm, found_labels, read_spec
 
     if data.suffix == ".toml":
         _only_toml(context, data)
@@ -118,7 +135,7 @@ def compare(
             seed=seed,
             reference=reference,
             metric=metric,
-            margin=margin or None,
+            margin=margin,
             backbone=backbone,
             image_size=image_size,
             epochs=epochs,
@@ -127,6 +144,17 @@ def compare(
             test_fold=test_fold,
             validation_fold=validation_fold,
         )
+    _run(spec, out, device, workers, numerics, dry_run)
+
+
+def _run(
+    spec: "StudySpec", out: Path, device: str, workers: int, numerics: str, dry_run: bool
+) -> None:
+    """Run the study, write its report, print the answer; exit 1 where runs failed."""
+    from radstart.core.progress import Progress
+    from radstart.report import write_report
+    from radstart.study import checked, run_study
+
     progress = Progress(shown=True)
     done = run_study(
         checked(spec),

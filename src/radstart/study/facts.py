@@ -317,7 +317,7 @@ def _question(prepared: Prepared) -> dict[str, Any]:
             "name": metric.name,
             "higher_is_better": metric.higher_is_better,
         },
-        "margin": spec.margin,
+        "margin": spec.margin or None,
         "level": spec.level,
         "reference": spec.reference,
         "reference_policy": spec.policies[0],

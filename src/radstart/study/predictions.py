@@ -70,6 +70,10 @@ def compare_predictions(
     classes = _classes(first, columns)
     cube_a, frame = _cube(first, shared, columns, classes, a)
     cube_b, other = _cube(second, shared, columns, classes, b)
+    if len(frame) != len(other):
+        raise RadstartError(
+            "the tables differ in their cases", f"{a}, {b}", f"{len(frame)} and {len(other)}"
+        )
     for what in ("case", "label", "patient"):
         differ = np.flatnonzero(frame[what].to_numpy() != other[what].to_numpy())
         if len(differ):

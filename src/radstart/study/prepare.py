@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from radstart.backbones import Numerics, choose_numerics
+from radstart.backbones import Numerics, choose_numerics, native_convention
 from radstart.core.errors import RadstartError
 from radstart.core.files import whole_file, write_toml
 from radstart.core.hashing import digest
@@ -128,6 +130,8 @@ def prepare(
         RadstartError: leakage between parts, weights that do not fit, another study in `folder`,
             and everything else that a person can mend.
     """
+    if workers < 0:
+        raise RadstartError("out of range", "--workers", str(workers), "use 0 or more")
     if (folder / "study.toml").exists():
         spec = extended(read_spec(folder / "study.toml"), spec)
     elif any(item.name not in (".lock", "dataset") for item in folder.iterdir()):
@@ -156,7 +160,7 @@ def prepare(
     for arm in arms:
         working_copy(dataset, arm.convention.size, progress)
         model, receipts[arm.name] = start_model(arm, task.outputs(dataset.classes), spec.seed)
-        del model
+        _try(model, arm)
     recipe = Recipe(epochs=spec.epochs)
     chosen = _numerics(folder, numerics, device, arms[0], task.outputs(dataset.classes), recipe)
     targets = task.encode(dataset.rows["label"].to_numpy(dtype=object), dataset.classes)
@@ -175,6 +179,22 @@ def begin(prepared: Prepared) -> None:
     _write_split(prepared)
     write_toml(prepared.folder / "numerics.toml", prepared.numerics.record())
     write_spec(prepared.spec, prepared.folder / "study.toml")
+
+
+def _try(model: nn.Module, arm: Arm) -> None:
+    """Raise RadstartError where the backbone does not take images of the arm's size."""
+    size = arm.convention.size
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, len(arm.convention.mean), size, size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        native = native_convention(arm.backbone)[0]
+        raise RadstartError(
+            f"{arm.backbone.text()} does not take images of this size",
+            "--image-size",
+            f"{size}: {str(error).splitlines()[0]}",
+            f"its own is {native}",
+        ) from error
 
 
 def _read(spec: StudySpec, folder: Path, progress: Progress) -> Dataset:

@@ -58,7 +58,7 @@ class StudySpec:
         reference: the arm that others are held against; "" = the first.
         task: what is predicted (a key of TASKS).
         metric: the primary one (an id of METRICS), fixed before anything is seen; "" = the task's.
-        margin: differences below it are practically nothing; fixed before; None = no margin.
+        margin: differences below it are practically nothing; fixed before; 0 = no such claims.
         level: of the intervals, 0 < level < 1.
         backbone: timm's name for arms whose weights do not state one; "" = the first arm's.
         image_size: input side in pixels for all arms; None = each arm's own.
@@ -77,7 +77,7 @@ class StudySpec:
     reference: str = ""
     task: str = "classification"
     metric: str = ""
-    margin: float | None = 0.02
+    margin: float = 0.02
     level: float = 0.95
     backbone: str = ""
     image_size: int | None = None
@@ -122,8 +122,8 @@ def checked(spec: StudySpec) -> StudySpec:
         (
             "margin",
             spec.margin,
-            spec.margin is None or spec.margin > 0,
-            "above 0, or left out",
+            spec.margin >= 0,
+            "0 or more",
         ),
         ("level", spec.level, 0.5 <= spec.level < 1, "0.5 to below 1"),
         (

@@ -25,7 +25,7 @@ def _probe(features: Array, targets: Array, penalty: float) -> Probe:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=1 / (penalty * len(features)), max_iter=5000, tol=1e-5)
+    model = LogisticRegression(C=1 / (penalty * len(features)), max_iter=5000, tol=1e-8)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(features, targets)
