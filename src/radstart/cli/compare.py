@@ -17,7 +17,7 @@ PAPER = "As in the CSV; '' = do not use it."
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, or a study.toml.")]
 Out = Annotated[Path, Option(help="Folder of the study; the same command continues it.")]
 Labels = Annotated[
-    str, Option(help="CSV with image,label (and patient_id, exam_id, split, fold, ...).")
+    str, Option(help="CSV with image,label (patient_id, split, ...).  [DATA/labels.csv]")
 ]
 Arms = Annotated[
     str, Option(help="Starts: random, moments:ARM, NAME=file:PATH, NAME=run:STUDY/runs/ID.")

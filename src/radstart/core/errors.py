@@ -34,8 +34,13 @@ class RadstartError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return "did you mean ...? known: ..." for a name that is none of `known`."""
+    """Return "did you mean ...? known: ..." for a name that is none of `known`.
+
+    A long list is left out where there is something near.
+    """
     known = list(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
-    return (f"did you mean {' or '.join(close)}? " if close else "") + f"known: {listed}"
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    if close and len(known) > 20:
+        return meant.strip()
+    return meant + "known: " + ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")

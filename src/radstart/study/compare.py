@@ -22,6 +22,7 @@ from radstart.study.runs import (
 )
 from radstart.study.spec import StudySpec
 from radstart.training import grown_grid
+from radstart.weights import resolve_arms, start_model
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def run_study(
         RadstartError: anything that a person can mend; nothing half-written stays.
     """
     progress = progress or Progress()
+    for start in resolve_arms(spec.arm, spec.backbone, spec.image_size, (0.5, 0.25)):
+        start_model(start, 2, spec.seed)  # misspelt names and misfits are found before data is read
     with study_lock(folder):
         prepared = prepare(
             spec, folder, device=device, workers=workers, numerics=numerics, progress=progress
