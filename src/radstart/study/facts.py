@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import radstart
 from radstart.core.errors import RadstartError
 from radstart.core.files import whole_file, write_json
 from radstart.core.hashing import digest
@@ -62,7 +61,7 @@ def write_facts(
     policy_pairs = _policy_pairs(prepared)
     facts: dict[str, Any] = {
         "schema": SCHEMA,
-        "radstart": radstart.__version__,
+        "radstart": version("radstart"),
         "study": digest(to_toml(spec)),
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "question": _question(prepared),
