@@ -519,8 +519,19 @@ def _environment(prepared: Prepared, table: pd.DataFrame) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "timm", "numpy", "scipy", "scikit-learn")},
         "numerics": prepared.numerics.record(),
-        "minutes": round(float(table["seconds"].astype(float).sum()) / 60, 1),
+        "minutes": round(_seconds(prepared, table) / 60, 1),
     }
+
+
+def _seconds(prepared: Prepared, table: pd.DataFrame) -> float:
+    """Return the time of all trainings, trials that lost included, and of all probes."""
+    trained = sum(
+        outcome(folder)["seconds"]
+        for folder in (prepared.folder / "trials").glob("*")
+        if is_done(folder)
+    )
+    probed = table["policy"].map(lambda policy: POLICIES[policy].probe)
+    return float(trained + table.loc[probed, "seconds"].sum())
 
 
 def processor() -> str:
