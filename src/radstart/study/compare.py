@@ -90,7 +90,7 @@ def run_study(
                         finish_trained_run(prepared, run, task)
                         runs.append(run)
         _write_plan(prepared, runs)
-        _drop_trial_models(prepared, runs)
+        _drop_trial_models(prepared)
         facts = write_facts(prepared, runs, plan.detectable)
         failed = [
             f"{run.arm}, {run.policy}, budget {run.budget:g}, seed {run.seed}: {done['reason']}"
@@ -135,7 +135,7 @@ def _write_plan(prepared: Prepared, runs: list[RunSpec]) -> None:
         table.to_parquet(temporary, index=False)
 
 
-def _drop_trial_models(prepared: Prepared, runs: list[RunSpec]) -> None:
+def _drop_trial_models(prepared: Prepared) -> None:
     """Delete the trials' models: the winners' stand in their runs, the others answered."""
     for model in (prepared.folder / "trials").glob("*/model.safetensors"):
         model.unlink()

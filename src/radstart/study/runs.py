@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import load_file, save
 
@@ -24,7 +23,6 @@ from radstart.training import (
     PENALTIES,
     POLICIES,
     Batches,
-    Probe,
     RunFailed,
     fine_tune,
     fit_probe,
@@ -288,12 +286,6 @@ def finish_probe_run(prepared: Prepared, run: RunSpec, on_batch: Callable[[int],
         done = failed(failure)
     finish(folder, run, done, time.monotonic() - started)
     return folder
-
-
-def read_probe(folder: Path) -> Probe:
-    """Return the probe of a finished frozen run."""
-    arrays = load_arrays(folder / "model.safetensors")
-    return Probe(arrays["weight"], arrays["bias"], True)
 
 
 def _write_receipt(prepared: Prepared, run: RunSpec, folder: Path) -> None:
