@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,10 @@ def choose_numerics(
         if best is None or measured.train_rate > GAIN * best.train_rate:
             best = measured
     assert best is not None
+    if asked == "auto" and best.threads > 1:  # small networks gain nothing from a second thread
+        alone = _measure(replace(best, threads=1), model(), size, batch_size)
+        if alone.train_rate * GAIN > best.train_rate:
+            best = alone
     return best
 
 
