@@ -36,7 +36,7 @@ def version_only(version: bool = typer.Option(False, "--version", help="Print it
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors of the person at the keyboard are one line and exit code 2."""
-    # Threads that spin while they wait for each other slow a shared machine down tenfold.
+    # Threads that spin while they wait for each other slow a shared machine down.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
