@@ -1,6 +1,6 @@
 """A network over many images, and frozen features kept on disk."""
 
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ def forward(
     pixels: NDArray[np.uint8],
     rows: NDArray[np.int64],
     numerics: Numerics,
-    on_batch: Callable[[int], object] = lambda images: None,
 ) -> NDArray[np.float32]:
     """Return the module's outputs, float32 (n, K), for rows of `pixels`, in evaluation mode.
 
@@ -32,7 +31,6 @@ def forward(
         pixels: working copy, uint8 (N, S, S) or (N, S, S, 3).
         rows: int64 (n,).
         numerics: of the study; always float32 here, since rounded scores tie.
-        on_batch: told the images done since the last call.
     """
     module.eval()
     outputs = []
@@ -42,7 +40,6 @@ def forward(
             batch = torch.from_numpy(np.ascontiguousarray(pixels[chosen]))
             images = place_images(apply_convention(convention, batch), numerics)
             outputs.append(module(images).float().cpu())
-            on_batch(len(chosen))
     return np.asarray(torch.cat(outputs).numpy())
 
 
@@ -53,7 +50,6 @@ def frozen_features(
     content: str,
     cache: Path,
     numerics: Numerics,
-    on_batch: Callable[[int], object] = lambda images: None,
 ) -> NDArray[np.float32]:
     """Return pooled features of every image under an arm, float32 (N, D), computed once.
 
@@ -67,7 +63,6 @@ def frozen_features(
         content: fingerprint of the dataset.
         cache: folder for derived files.
         numerics: of the study.
-        on_batch: told the images done since the last call.
     """
     computed = {k: v for k, v in numerics.record().items() if not k.endswith("_rate")}
     key = digest(
@@ -75,17 +70,14 @@ def frozen_features(
     )
     path = cache / f"{key}.npy"
     if path.is_file():
-        try:
+        with suppress(OSError, ValueError, EOFError):  # a damaged file is made again
             features = np.load(path, allow_pickle=False)
             if features.shape[0] == len(pixels) and features.dtype == np.float32:
-                on_batch(len(pixels))
                 return np.asarray(features)
-        except (OSError, ValueError):
-            pass  # damaged: made again
     with computing(numerics):
         module = place(start_model(arm, 0, seed)[0], numerics)
         rows = np.arange(len(pixels))
-        features = forward(module, arm.convention, pixels, rows, numerics, on_batch)
+        features = forward(module, arm.convention, pixels, rows, numerics)
     with whole_file(path) as temporary, temporary.open("wb") as file:
         np.save(file, features)
     return features

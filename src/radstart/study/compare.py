@@ -81,7 +81,7 @@ def run_study(
             runs = list(probe_runs(prepared))
             for run in runs:
                 task.note(f"{run.arm}, {run.policy}, budget {run.budget:g}, seed {run.seed}")
-                finish_probe_run(prepared, run, lambda images: None)
+                finish_probe_run(prepared, run)
             for (policy, budget), chosen in rates.items():
                 for arm, rate in chosen.items():
                     for seed in range(prepared.spec.seeds):

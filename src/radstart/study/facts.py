@@ -15,6 +15,7 @@ import pandas as pd
 from radstart.core.errors import RadstartError
 from radstart.core.files import whole_file, write_json
 from radstart.core.hashing import digest
+from radstart.dataset import count_duplicates
 from radstart.stats import (
     METRICS,
     PairedDifference,
@@ -337,8 +338,7 @@ def _data(prepared: Prepared) -> dict[str, Any]:
     rows = dataset.rows
     labels = rows["label"].to_numpy(dtype=object)
     labelled = rows["label"].notna().to_numpy()
-    groups = rows[labelled].groupby("content", sort=False).size()
-    copies = groups[groups > 1]
+    groups, copies, across = count_duplicates(rows[labelled])
     listed = []
     for part in ("train", "validation", "test"):
         inside = parts.part == part
@@ -378,9 +378,9 @@ def _data(prepared: Prepared) -> dict[str, Any]:
         "parts": listed,
         "budgets": drawn,
         "duplicates": {
-            "groups": len(copies),
-            "images": int(copies.sum()),
-            "across_patients": len(units.joined),
+            "groups": groups,
+            "images": copies,
+            "across_patients": across,
         },
         "rejected": [
             {key: row[key] for key in ("line", "image", "reason")}
@@ -403,23 +403,15 @@ def _arm(prepared: Prepared, name: str) -> dict[str, Any]:
     if record and receipt:
         record |= {"defaulted": len(receipt.defaulted), "dropped": len(receipt.dropped)}
         record["dropped_names"] = list(receipt.dropped)
-    same = [
-        r.parameters_total for k, r in prepared.receipts.items() if r and _same(prepared, k, name)
-    ]
     return {
         "name": name,
         "start": arm.spec.kind if arm.spec.kind in ("random", "file", "run") else arm.spec.start,
         "backbone": arm.backbone.text(),
-        "parameters": same[0] if same else None,
+        "parameters": prepared.parameters[name],
         "convention": arm.convention.record(),
         "receipt": record,
         "notes": list(arm.notes),
     }
-
-
-def _same(prepared: Prepared, a: str, b: str) -> bool:
-    backbone = {arm.name: arm.backbone for arm in prepared.arms}
-    return backbone[a] == backbone[b]
 
 
 def _grid(prepared: Prepared, runs: list[RunSpec]) -> list[dict[str, Any]]:

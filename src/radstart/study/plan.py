@@ -88,9 +88,7 @@ def make_plan(prepared: Prepared) -> Plan:
     feature_sets = sum(seeds if arm.redraws else 1 for arm in prepared.arms)
     if len(trained) < len(spec.policies):
         seconds += feature_sets * images / max(numerics.evaluation_rate, 1e-9)
-    size = sum(
-        receipt.parameters_total if receipt else 0 for receipt in prepared.receipts.values()
-    ) / max(1, sum(receipt is not None for receipt in prepared.receipts.values()))
+    size = float(np.mean(list(prepared.parameters.values())))
     test = prepared.test_rows()
     detectable = planned_difference(
         np.maximum(prepared.targets[test], 0) if prepared.targets.ndim == 1 else None,
@@ -105,7 +103,7 @@ def make_plan(prepared: Prepared) -> Plan:
         finished,
         steps,
         seconds,
-        (trainings + runs) * max(size, 1e5) * MEGABYTES_PER_PARAMETER + 0.02 * images,
+        (trainings + runs) * size * MEGABYTES_PER_PARAMETER + 0.02 * images,
         detectable,
     )
 

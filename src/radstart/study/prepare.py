@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from radstart.backbones import Numerics, choose_numerics, native_convention
+from radstart.backbones import Numerics, choose_numerics, classifier_keys, native_convention
 from radstart.core.errors import RadstartError
 from radstart.core.files import whole_file, write_toml
 from radstart.core.hashing import digest
@@ -51,6 +51,7 @@ class Prepared:
         leakage: what the audit found and what was done about it.
         arms: in the order of the question.
         receipts: what loading each arm's weights did, by arm name.
+        parameters: trainable numbers of each arm's backbone, by arm name.
         task: what is predicted.
         targets: as the task encodes them, (N,) or (N, K).
         numerics: how numbers are computed.
@@ -68,6 +69,7 @@ class Prepared:
     leakage: Leakage
     arms: tuple[Arm, ...]
     receipts: dict[str, Receipt | None]
+    parameters: dict[str, int]
     task: Task
     targets: NDArray[Any]
     numerics: Numerics
@@ -156,17 +158,21 @@ def prepare(
     mean, std = channel_statistics(copy, parts.part == "train")
     moments = (float(np.mean(mean)), float(np.mean(std)))
     arms = resolve_arms(spec.arm, spec.backbone, spec.image_size, moments)
-    receipts = {}
+    receipts, parameters = {}, {}
     for arm in arms:
         working_copy(dataset, arm.convention.size, progress)
         model, receipts[arm.name] = start_model(arm, task.outputs(dataset.classes), spec.seed)
         _try(model, arm)
+        head = classifier_keys(arm.backbone)
+        parameters[arm.name] = sum(
+            p.numel() for key, p in model.named_parameters() if key not in head
+        )
     recipe = Recipe(epochs=spec.epochs)
     chosen = _numerics(folder, numerics, device, arms[0], task.outputs(dataset.classes), recipe)
     targets = task.encode(dataset.rows["label"].to_numpy(dtype=object), dataset.classes)
     prepared = Prepared(
-        folder, spec, dataset, units, parts, leakage, arms, receipts, task, targets, chosen,
-        recipe, Augmentation(flip=spec.flip), parts_digest, workers,
+        folder, spec, dataset, units, parts, leakage, arms, receipts, parameters, task, targets,
+        chosen, recipe, Augmentation(flip=spec.flip), parts_digest, workers,
     )  # fmt: skip
     for budget in spec.budgets:
         for seed in range(spec.seeds):

@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -238,7 +237,7 @@ def finish_trained_run(prepared: Prepared, run: RunSpec, task: ProgressTask) -> 
     return folder
 
 
-def finish_probe_run(prepared: Prepared, run: RunSpec, on_batch: Callable[[int], object]) -> Path:
+def finish_probe_run(prepared: Prepared, run: RunSpec) -> Path:
     """Make a run of a frozen backbone: features once, a probe fitted to convergence, all scores."""
     folder = prepared.folder / "runs" / run_id(prepared, run)
     if is_done(folder) and outcome(folder)["state"] == "done":
@@ -257,7 +256,6 @@ def finish_probe_run(prepared: Prepared, run: RunSpec, on_batch: Callable[[int],
             prepared.dataset.content,
             prepared.dataset.path / "cache",
             prepared.numerics,
-            on_batch,
         )
         with computing(prepared.numerics):
             fitted = fit_probe(prepared.task, features, prepared.targets, train, validation)
