@@ -46,7 +46,7 @@ def test_arms_of_different_backbones_are_confounded_and_get_no_better_or_worse(
     images, weights, other_weights, tmp_path, quick, monkeypatch
 ):
     """Even where the p-value is tiny; the same arms' policies stay comparable."""
-    monkeypatch.setattr("radstart.study.facts.holm", lambda p: [1e-9] * len(p))
+    monkeypatch.setattr("radstart.study.facts.comparisons.holm", lambda p: [1e-9] * len(p))
     other = other_weights("other", backbone="test_efficientnet")
 
     study = radstart.compare(

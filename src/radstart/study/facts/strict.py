@@ -1,0 +1,13 @@
+"""What facts.json is made of: strict JSON numbers of a schema."""
+
+import math
+
+SCHEMA = 1
+
+
+ALPHA = 0.05
+
+
+def number(x: float | None) -> float | None:
+    """Return a float for JSON: None where it is undefined."""
+    return None if x is None or not math.isfinite(x) else float(x)
