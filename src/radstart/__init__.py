@@ -69,6 +69,7 @@ def compare(
     flip: bool = False,
     device: str = "auto",
     workers: int = 1,
+    processes: int = 1,
     numerics: str = "auto",
     progress: bool = False,
 ) -> "Study":
@@ -86,6 +87,7 @@ def compare(
         margin: differences below it are practically nothing; None or 0 = no such claims.
         label_column, patient_column, exam_column, split_column, fold_column: names in the CSV;
             None = the usual name where present, "" = not used.
+        processes: how many share the work on this machine.
         progress: print the plan and progress on stderr.
 
     Returns: the study; `report.html` stands in its folder.
@@ -134,6 +136,7 @@ def compare(
         Path(out),
         device=device,
         workers=workers,
+        processes=processes,
         numerics=numerics,
         progress=Progress(progress),
     )

@@ -142,7 +142,7 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(cli, words, tmp_path):
     assert out == "nothing was trained (--dry-run)\n"
     for said in ("data  ", "arms  ", "0 trials, 1 runs", "time  ", "can show  ", "MB"):
         assert said in err
-    left = {path.name for path in (tmp_path / "study").iterdir()} - {".lock"}
+    left = {path.name for path in (tmp_path / "study").iterdir()}
     assert left == {"dataset"}
 
 
@@ -262,7 +262,7 @@ def test_what_a_person_can_mend_is_one_line_and_exit_code_2(cli, words, tmp_path
     assert said in one_line(err)
     study = tmp_path / "study"
     left = {path.name for path in study.iterdir()} if study.exists() else set()
-    assert left <= {"dataset", ".lock"}
+    assert left <= {"dataset"}
 
 
 def test_a_backbone_that_does_not_take_the_image_size_is_refused_in_one_line(cli, words, tmp_path):

@@ -138,10 +138,8 @@ def test_progress_is_silent_unless_shown_and_plain_without_a_terminal(capsys, mo
     monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
     with progress.Progress(shown=True).task("loud", 4) as task:
         task.advance(2, "half")
-        task.shorten(1)
-        assert (task.done, task.total) == (2, 3)
-        task.shorten(5)
-        assert task.total == 2
+        task.at(3, 6)
+        assert (task.done, task.total) == (3, 6)
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("loud  50%")

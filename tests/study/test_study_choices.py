@@ -85,32 +85,28 @@ def test_the_test_part_is_not_read_before_every_choice_is_made(
     """While rates are chosen, nothing asks for the test rows' labels or pixels."""
     from radstart.features import forward
     from radstart.study import compare as thread
-    from radstart.study.prepare import Prepared
 
-    asked, choosing, chosen = [], [], thread._choose_rates
-    rows_of = Prepared.test_rows
+    events, test = [], set()
+    done = thread.do
 
-    def choose(prepared, *rest):
-        choosing.append(set(rows_of(prepared).tolist()))
-        try:
-            return chosen(prepared, *rest)
-        finally:
-            asked.append("chosen")
+    def do(prepared, job, *rest):
+        test.update(prepared.test_rows().tolist())
+        events.append(job.kind)
+        done(prepared, job, *rest)
 
     def seen(module, convention, pixels, rows, *rest):
-        if choosing and choosing[-1] & set(np.asarray(rows).tolist()):
-            asked.append("test rows")
+        if test & set(np.asarray(rows).tolist()):
+            events.append("test rows")
         return forward(module, convention, pixels, rows, *rest)
 
-    monkeypatch.setattr(thread, "_choose_rates", choose)
+    monkeypatch.setattr(thread, "do", do)
     monkeypatch.setattr("radstart.study.runs.forward", seen)
     monkeypatch.setattr("radstart.training.finetune.forward", seen)
     radstart.compare(
         images, out=tmp_path / "s", arms=[f"w=file:{weights}"], policies=["full"],
-        budgets=[0.6, 1.0], seeds=1, image_size=32, epochs=1, numerics="fp32",
+        budgets=[0.6, 1.0], seeds=2, image_size=32, epochs=1, numerics="fp32",
     )  # fmt: skip
-    assert asked[:2] == ["chosen", "chosen"]
-    assert asked.count("test rows") == 2
+    assert events == ["training"] * 6 + ["scores", "test rows"] * 4
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def test_a_picture_in_two_parts_without_any_patient_id_stops_the_study(ask, leak
     for remedy in ("--leakage=regroup", "--leakage=drop", "--leakage=allow"):
         assert remedy in lines[0]
     left = {path.name for path in (tmp_path / "study").iterdir()}
-    assert left <= {"dataset", ".lock"}
+    assert left <= {"dataset"}
 
 
 @pytest.mark.parametrize("policy", ["regroup", "drop", "allow"])

@@ -45,7 +45,7 @@ def detached(module):
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
-def batches():
+def batches(first=0):
     draw = torch.Generator().manual_seed(1)
     while True:
         pixels = torch.randn(8, 2, generator=draw)
@@ -58,7 +58,7 @@ def train(losses, recipe=RECIPE, loss=square, init=linear, **options):
     settings = {"rate": 0.1, "check_steps": 3, "step_limit": 60, "numerics": PLAIN, "seed": 0}
     return fit(
         Objective(init, loss, lambda module, step: None, detached),
-        batches(),
+        batches,
         lambda module: next(given),
         recipe=recipe,
         **(settings | options),
@@ -112,7 +112,7 @@ def test_the_state_kept_is_that_of_the_best_look():
 
     objective = Objective(linear, square, lambda module, step: None, detached)
     fitted = fit(
-        objective, batches(), validate, recipe=RECIPE, rate=0.1, check_steps=3, step_limit=60,
+        objective, batches, validate, recipe=RECIPE, rate=0.1, check_steps=3, step_limit=60,
         numerics=PLAIN, seed=0,
     )  # fmt: skip
     assert len(seen) == 6
@@ -131,7 +131,7 @@ def test_after_the_decay_training_goes_on_from_the_best_state():
     still = dataclasses.replace(RECIPE, decay=0.0, weight_decay=0.0)
     objective = Objective(linear, square, lambda module, step: None, detached)
     fit(
-        objective, batches(), validate, recipe=still, rate=0.1, check_steps=3, step_limit=60,
+        objective, batches, validate, recipe=still, rate=0.1, check_steps=3, step_limit=60,
         numerics=PLAIN, seed=0,
     )  # fmt: skip
     assert not torch.equal(seen[2]["weight"], seen[0]["weight"])
@@ -151,7 +151,7 @@ def test_what_is_validated_is_the_moving_average_of_the_weights():
 
     start = linear().weight.detach().clone()
     fit(
-        Objective(linear, square, after, detached), batches(), validate, recipe=RECIPE, rate=0.1,
+        Objective(linear, square, after, detached), batches, validate, recipe=RECIPE, rate=0.1,
         check_steps=4, step_limit=4, numerics=PLAIN, seed=0,
     )  # fmt: skip
     expected = start
@@ -171,7 +171,7 @@ def test_the_rate_rises_over_the_warm_up():
 
     recipe = dataclasses.replace(RECIPE, warmup_steps=4, clip=1e9)
     fit(
-        Objective(linear, square, after, detached), batches(), lambda module: 1.0, recipe=recipe,
+        Objective(linear, square, after, detached), batches, lambda module: 1.0, recipe=recipe,
         rate=0.01, check_steps=4, step_limit=4, numerics=PLAIN, seed=0,
     )  # fmt: skip
     first = (moved[0] - linear().bias).abs().item()

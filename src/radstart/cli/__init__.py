@@ -1,7 +1,9 @@
 """The command line: parse, call one function, print. torch is imported inside the verbs."""
 
 import os
+import signal
 import sys
+from contextlib import suppress
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
@@ -38,6 +40,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors of the person at the keyboard are one line and exit code 2."""
     # Threads that spin while they wait for each other slow a shared machine down.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    with suppress(ValueError):  # in the main thread only
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's stop
     given = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]

@@ -54,6 +54,7 @@ Flip = Annotated[bool, Option("--flip", help="Mirror left and right in training.
 Seed = Annotated[int, Option(help="Seed of the study.")]
 Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:1, ...")]
 Workers = Annotated[int, Option(help="Threads that make batches ahead.")]
+Processes = Annotated[int, Option(help="Processes that share the work on this machine.")]
 Numerics = Annotated[str, Option(help="auto (measured once per study), fp32, or a numerics.toml.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Read the data, print the plan, train nothing.")]
 
@@ -90,6 +91,7 @@ def compare(
     seed: Seed = 0,
     device: Device = "auto",
     workers: Workers = 1,
+    processes: Processes = 1,
     numerics: Numerics = "auto",
     dry_run: DryRun = False,
 ) -> None:
@@ -100,11 +102,13 @@ def compare(
       radstart compare DATA --labels labels.csv --backbone resnet18 --out STUDY
       radstart compare DATA --labels labels.csv --out STUDY --budgets 0.1,1.0 \\
           --arms random,moments:imagenet,imagenet=file:WEIGHTS_FOLDER
-      radstart compare STUDY/study.toml --out STUDY        (continue it)
+      radstart compare STUDY/study.toml --out STUDY        (continue it, or join in)
       radstart compare DATA --labels labels.csv --out STUDY --arms ... --dry-run
 
     \b
     STUDY then holds report.html, facts.json, results.parquet, every run's cases.
+    Stopped in whatever way, the same command goes on from the last checkpoint. Started
+    several times, also on several machines that share STUDY, the work is shared.
     Exit code 0: done; 1: some runs failed (they are listed); 2: something to mend.
     """
     from radstart.study import DataSpec, StudySpec, absolute_arm, found_labels, read_spec
@@ -144,11 +148,17 @@ def compare(
             test_fold=test_fold,
             validation_fold=validation_fold,
         )
-    _run(spec, out, device, workers, numerics, dry_run)
+    _run(spec, out, device, workers, processes, numerics, dry_run)
 
 
 def _run(
-    spec: "StudySpec", out: Path, device: str, workers: int, numerics: str, dry_run: bool
+    spec: "StudySpec",
+    out: Path,
+    device: str,
+    workers: int,
+    processes: int,
+    numerics: str,
+    dry_run: bool,
 ) -> None:
     """Run the study, write its report, print the answer; exit 1 where runs failed."""
     from radstart.core.progress import Progress
@@ -161,6 +171,7 @@ def _run(
         out,
         device=device,
         workers=workers,
+        processes=processes,
         numerics=numerics,
         dry_run=dry_run,
         progress=progress,
@@ -180,7 +191,7 @@ def _run(
 
 def _only_toml(context: typer.Context, data: Path) -> None:
     """Refuse options that a study.toml answers itself."""
-    free = {"data", "out", "device", "workers", "numerics", "dry_run"}
+    free = {"data", "out", "device", "workers", "processes", "numerics", "dry_run"}
     given = [
         f"--{name.replace('_', '-')}"
         for name in context.params

@@ -26,6 +26,7 @@ class Task:
     done: float = 0.0
     text: str = ""
     started: float = field(default_factory=time.monotonic)
+    start: float | None = None
 
     def advance(self, amount: float = 1.0, note: str = "") -> None:
         """Move on by `amount` of `total`; `note` says what is being done."""
@@ -33,9 +34,11 @@ class Task:
         self.text = note or self.text
         self.show()
 
-    def shorten(self, amount: float) -> None:
-        """Take `amount` off the total: work that turned out not to be needed (below 0: more)."""
-        self.total = max(self.done, self.total - amount)
+    def at(self, done: float, total: float) -> None:
+        """Say where the work stands: `done` of `total`; what was there at first took no time."""
+        if self.start is None:
+            self.start = done
+        self.done, self.total = done, total
         self.show()
 
     def note(self, text: str) -> None:
@@ -49,8 +52,9 @@ class Task:
     def line(self) -> str:
         """Return the state as one line with the time left."""
         share = min(1.0, self.done / self.total) if self.total else 1.0
-        spent = time.monotonic() - self.started
-        left = f", {duration(spent * (1 - share) / share)} left" if 0.01 < share < 1 else ""
+        spent, gained = time.monotonic() - self.started, self.done - (self.start or 0.0)
+        known = gained > 0.01 * self.total and share < 1
+        left = f", {duration(spent * (self.total - self.done) / gained)} left" if known else ""
         return f"{self.name} {share:4.0%}{left}  {self.text}".rstrip()
 
 

@@ -43,32 +43,36 @@ def forward(
     return np.asarray(torch.cat(outputs).numpy())
 
 
+def features_key(
+    arm: Arm, seed: int, shape: tuple[int, ...], content: str, numerics: Numerics
+) -> str:
+    """Return what features are kept under: a hash of arm, input, content and numerics.
+
+    Args:
+        arm: the start.
+        seed: of the run; unused by arms that do not redraw.
+        shape: of the working copy.
+        content: fingerprint of the dataset.
+        numerics: of the study.
+    """
+    computed = {k: v for k, v in numerics.record().items() if not k.endswith("_rate")}
+    return digest(
+        ["features", content, shape, arm.record(), seed if arm.redraws else 0, computed], 20
+    )
+
+
 def frozen_features(
-    arm: Arm,
-    seed: int,
-    pixels: NDArray[np.uint8],
-    content: str,
-    cache: Path,
-    numerics: Numerics,
+    arm: Arm, seed: int, pixels: NDArray[np.uint8], path: Path, numerics: Numerics
 ) -> NDArray[np.float32]:
     """Return pooled features of every image under an arm, float32 (N, D), computed once.
-
-    They are kept in `cache`, by content, convention, weights and numerics; for arms that redraw
-    their values, once per seed.
 
     Args:
         arm: the start.
         seed: of the run; unused by arms that do not redraw.
         pixels: working copy, uint8 (N, S, S) or (N, S, S, 3).
-        content: fingerprint of the dataset.
-        cache: folder for derived files.
+        path: where they are kept, named by `features_key`.
         numerics: of the study.
     """
-    computed = {k: v for k, v in numerics.record().items() if not k.endswith("_rate")}
-    key = digest(
-        ["features", content, pixels.shape, arm.record(), seed if arm.redraws else 0, computed], 20
-    )
-    path = cache / f"{key}.npy"
     if path.is_file():
         with suppress(OSError, ValueError, EOFError):  # a damaged file is made again
             features = np.load(path, allow_pickle=False)

@@ -1,28 +1,33 @@
-"""The thread of a study, read from top to bottom: prepare, plan, choose, run, measure."""
+"""The thread of a study, read from top to bottom: prepare, plan, work, measure."""
 
-import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import torch
 
+from radstart.core.claims import Claims
+from radstart.core.errors import RadstartError
 from radstart.core.files import whole_file
+from radstart.core.hashing import digest
 from radstart.core.progress import Progress, Task
 from radstart.study.facts import write_facts
-from radstart.study.plan import make_plan, probe_runs, trained_groups
-from radstart.study.prepare import Prepared, begin, prepare, study_lock
-from radstart.study.runs import (
-    RunSpec,
-    finish_probe_run,
-    finish_trained_run,
-    likely_steps,
-    outcome,
-    run_id,
-    train_trial,
-)
-from radstart.study.spec import StudySpec
-from radstart.training import grown_grid
+from radstart.study.jobs import Board, Job, do, is_open, read_board
+from radstart.study.journal import Journal
+from radstart.study.open import read_facts
+from radstart.study.plan import Plan, make_plan
+from radstart.study.prepare import Prepared, begin, is_begun, prepare
+from radstart.study.runs import RunSpec, outcome, run_folder, run_id, trial_folder
+from radstart.study.spec import StudySpec, read_spec, to_toml
 from radstart.weights import resolve_arms, start_model
+
+POLL = 0.5  # seconds between two looks at what other processes have finished
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,15 @@ def run_study(
     *,
     device: str = "auto",
     workers: int = 1,
+    processes: int = 1,
     numerics: str = "auto",
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Answer a question: everything that is not finished is done, nothing finished is redone.
+    """Answer a question; what is finished in `folder` already is used, not redone.
+
+    Any number of processes, also on several machines that share the folder, may call this with the
+    same question at the same time: each run is done once.
 
     Args:
         spec: the question, checked.
@@ -53,6 +62,7 @@ def run_study(
             fewer arms, policies, budgets or seeds.
         device: `auto`, `cpu`, `cuda`, ...
         workers: threads that make training batches ahead.
+        processes: how many to start on this machine, this one included.
         numerics: `auto`, `fp32` or a numerics.toml; a study that has begun keeps its own.
         dry_run: read the data, print the plan, train nothing.
         progress: where progress goes; None = silent.
@@ -61,70 +71,150 @@ def run_study(
         RadstartError: anything that a person can mend; nothing half-written stays.
     """
     progress = progress or Progress()
+    for option, given, least in (("--workers", workers, 0), ("--processes", processes, 1)):
+        if given < least:
+            raise RadstartError("out of range", option, str(given), f"use {least} or more")
     for start in resolve_arms(spec.arm, spec.backbone, spec.image_size, (0.5, 0.25)):
         start_model(start, 2, spec.seed)  # misspelt names and misfits are found before data is read
-    with study_lock(folder):
+    claims = Claims(folder / "claims")
+    try:
+        prepared, plan = _prepared(
+            spec, folder, claims, device, workers, processes, numerics, dry_run, progress
+        )
+        if dry_run:
+            return Outcome(folder, planned_only=True)
+        before = _mark(folder / "facts.json")
+        with (
+            _helpers(prepared, processes, device, progress),
+            progress.task("training", plan.work) as task,
+        ):
+            board = work(prepared, claims, task)
+        facts = _conclude(prepared, claims, board, plan, before)
+        failed = _failures(prepared, board.runs or ())
+        return Outcome(folder, tuple(failed), tuple(facts["answer"]))
+    finally:
+        claims.close()
+        with suppress(OSError):
+            folder.rmdir()  # where nothing was written
+
+
+def _prepared(
+    spec: StudySpec, folder: Path, claims: Claims, device: str, workers: int, processes: int,
+    numerics: str, dry_run: bool, progress: Progress,
+) -> tuple[Prepared, Plan]:  # fmt: skip
+    """Prepare the study, one process after the other until the folder holds this question."""
+    waited = False
+    while not (begun := is_begun(spec, folder)) and claims.take("preparation") is None:
+        if not waited:
+            progress.line(f"waiting: {_who(claims, 'preparation')} prepares this study")
+        waited = True
+        time.sleep(POLL)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // processes))  # what the measurement starts from
+    try:
         prepared = prepare(
             spec, folder, device=device, workers=workers, numerics=numerics, progress=progress
         )
-        plan = make_plan(prepared)
+        plan = make_plan(prepared, processes)
         for line in plan.lines(prepared):
             progress.line(line)
-        if dry_run:
-            return Outcome(folder, planned_only=True)
-        begin(prepared)
-        with progress.task("training", plan.steps + 1) as task:
-            rates = {
-                group: _choose_rates(prepared, *group, task) for group in trained_groups(prepared)
-            }
-            # Every choice has been made on validation; from here on the test part is read.
-            runs = list(probe_runs(prepared))
-            for run in runs:
-                task.note(f"{run.arm}, {run.policy}, budget {run.budget:g}, seed {run.seed}")
-                finish_probe_run(prepared, run)
-            for (policy, budget), chosen in rates.items():
-                for arm, rate in chosen.items():
-                    for seed in range(prepared.spec.seeds):
-                        run = RunSpec(arm, policy, budget, seed, rate)
-                        task.note(f"{arm}, {policy}, budget {budget:g}, seed {seed}, lr {rate:g}")
-                        finish_trained_run(prepared, run, task)
-                        runs.append(run)
-        _write_plan(prepared, runs)
-        _drop_trial_models(prepared)
-        facts = write_facts(prepared, runs, plan.detectable)
-        failed = [
-            f"{run.arm}, {run.policy}, budget {run.budget:g}, seed {run.seed}: {done['reason']}"
-            for run in runs
-            if (done := outcome(prepared.folder / "runs" / run_id(prepared, run)))["state"]
-            == "failed"
-        ]
-        return Outcome(folder, tuple(failed), tuple(facts["answer"]))
+        if not (begun or dry_run):
+            begin(prepared)
+    finally:
+        torch.set_num_threads(threads)
+        if not begun:
+            claims.release("preparation")
+    return prepared, plan
 
 
-def _choose_rates(prepared: Prepared, policy: str, budget: float, task: Task) -> dict[str, float]:
-    """Return each arm's learning rate: the smallest validation loss on seed 0's draw.
-
-    All arms try the same grid; it grows for every arm alike while some arm's best is an edge.
-    """
-    recipe = prepared.recipe
-    grid: tuple[float, ...] = recipe.grid
-    losses: dict[str, dict[float, float]] = {arm.name: {} for arm in prepared.spec.arm}
+def work(prepared: Prepared, claims: Claims, task: Task) -> Board:
+    """Do open jobs, each under a claim, until none is left; return the finished board."""
+    journal = Journal(prepared.folder)
     while True:
-        best = {}
-        for arm in prepared.spec.arm:
-            tried = losses[arm.name]
-            for rate in sorted(set(grid) - set(tried)):
-                task.note(f"{arm.name}, {policy}, budget {budget:g}, trial of lr {rate:g}")
-                trial = train_trial(prepared, RunSpec(arm.name, policy, budget, 0, rate), task)
-                loss = outcome(trial).get("validation_loss")
-                tried[rate] = math.inf if loss is None else loss
-            best[arm.name] = min((loss, rate) for rate, loss in tried.items())[1]
-        grown = grown_grid(grid, list(best.values()), recipe.grid, recipe.grid_growth)
-        if grown == grid:
-            return best
-        more = len(prepared.spec.arm) * (len(grown) - len(grid))
-        task.shorten(-more * likely_steps(prepared, budget))
-        grid = grown
+        board = read_board(prepared)
+        task.at(board.done, board.total)
+        if board.runs is not None and not board.jobs:
+            return board
+        if not any(_done_here(prepared, job, claims, journal, task) for job in board.jobs):
+            task.note(f"waiting for {_who(claims, board.jobs[0].name)}: {board.jobs[0].text()}")
+            time.sleep(POLL)
+
+
+def _done_here(prepared: Prepared, job: Job, claims: Claims, journal: Journal, task: Task) -> bool:
+    """Do a job if no other process is at it; return whether its state may have changed."""
+    former = claims.take(job.name)
+    if former is None:
+        return False
+    try:
+        if not is_open(prepared, job):  # somebody finished it since the board was read
+            return True
+        if former:
+            journal.write("took over", job=job.name, of={k: former[k] for k in ("host", "pid")})
+        task.note(job.text())
+        do(prepared, job, task, journal)
+    finally:
+        claims.release(job.name)
+    return True
+
+
+def _who(claims: Claims, name: str) -> str:
+    owner = claims.owner(name)
+    return f"process {owner['pid']} on {owner['host']}" if owner else "another process"
+
+
+@contextmanager
+def _helpers(prepared: Prepared, processes: int, device: str, progress: Progress) -> Iterator[None]:
+    """Let further processes work on the study while the block runs."""
+    command = [sys.executable, "-m", "radstart.study.worker", str(prepared.folder), device]
+    command.append(str(prepared.workers))
+    logs = prepared.folder / "log"
+    started = []
+    for number in range(2, processes + 1):
+        logs.mkdir(exist_ok=True)
+        with (logs / f"process-{number}.txt").open("wb") as file:
+            started.append(
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+            )
+    try:
+        yield
+        for process in started:
+            process.wait()
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
+        for number, process in enumerate(started, 2):
+            said = logs / f"process-{number}.txt"
+            if process.returncode > 0:
+                last = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+                progress.line(f"process {number} stopped early: {' '.join(last)}; see {said}")
+            else:
+                said.unlink()
+
+
+def _conclude(
+    prepared: Prepared,
+    claims: Claims,
+    board: Board,
+    plan: Plan,
+    before: tuple[int, int] | None,
+) -> dict[str, Any]:
+    """Write plan.parquet, results.parquet and facts.json, unless another process just did."""
+    folder = prepared.folder
+    facts = folder / "facts.json"
+    asked = to_toml(prepared.spec)
+    with claims.waiting("facts"):
+        if to_toml(read_spec(folder / "study.toml")) != asked:
+            return {"answer": ["This study was extended meanwhile; that call will answer it."]}
+        if _mark(facts) not in (None, before):
+            found = read_facts(folder)
+            if found["study"] == digest(asked):
+                return found
+        runs = list(board.runs or ())
+        _write_plan(prepared, runs)
+        for run in board.trainings:  # the winners' models stand in their runs
+            (trial_folder(prepared, run) / "model.safetensors").unlink(missing_ok=True)
+        return write_facts(prepared, runs, plan.detectable)
 
 
 def _write_plan(prepared: Prepared, runs: list[RunSpec]) -> None:
@@ -135,7 +225,19 @@ def _write_plan(prepared: Prepared, runs: list[RunSpec]) -> None:
         table.to_parquet(temporary, index=False)
 
 
-def _drop_trial_models(prepared: Prepared) -> None:
-    """Delete the trials' models: the winners' stand in their runs, the others answered."""
-    for model in (prepared.folder / "trials").glob("*/model.safetensors"):
-        model.unlink()
+def _failures(prepared: Prepared, runs: tuple[RunSpec, ...]) -> Iterator[str]:
+    for run in runs:
+        done = outcome(run_folder(prepared, run))
+        if done["state"] == "failed":
+            yield (
+                f"{run.arm}, {run.policy}, budget {run.budget:g}, seed {run.seed}: {done['reason']}"
+            )
+
+
+def _mark(file: Path) -> tuple[int, int] | None:
+    """Return what changes when a file is written anew; None where it is absent."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_ino

@@ -1,8 +1,5 @@
 """From a question to everything that training needs, before anything trains."""
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +30,7 @@ from radstart.dataset import (
     working_copy,
 )
 from radstart.ingest import Columns, ingest_folder
-from radstart.study.spec import StudySpec, extended, read_spec, write_spec
+from radstart.study.spec import StudySpec, extended, read_spec, to_toml, write_spec
 from radstart.training import TASKS, Augmentation, Recipe, Task
 from radstart.weights import Arm, Receipt, resolve_arms, start_model
 
@@ -97,28 +94,16 @@ class Prepared:
         return np.flatnonzero(self.parts.part == "test")
 
 
-@contextmanager
-def study_lock(folder: Path) -> Iterator[None]:
-    """Hold the study's folder for this process; it is given back when the process ends.
+def is_begun(spec: StudySpec, folder: Path) -> bool:
+    """Return whether the folder holds this very question already, nothing to be added.
 
     Raises:
-        RadstartError: another process is at work there, or the folder cannot be written.
+        RadstartError: another study, or one of a newer radstart.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    except OSError as error:
-        raise RadstartError(
-            "cannot write", str(folder), error.strerror or "", "choose another --out"
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RadstartError(
-                "another process is at work in this study", str(folder), "", "wait for it"
-            ) from error
-        yield
+    if not (folder / "study.toml").exists():
+        return False
+    held = read_spec(folder / "study.toml")
+    return to_toml(extended(held, spec)) == to_toml(held)
 
 
 def prepare(
@@ -132,11 +117,9 @@ def prepare(
         RadstartError: leakage between parts, weights that do not fit, another study in `folder`,
             and everything else that a person can mend.
     """
-    if workers < 0:
-        raise RadstartError("out of range", "--workers", str(workers), "use 0 or more")
     if (folder / "study.toml").exists():
         spec = extended(read_spec(folder / "study.toml"), spec)
-    elif any(item.name not in (".lock", "dataset") for item in folder.iterdir()):
+    elif folder.exists() and any(p.name not in ("claims", "dataset") for p in folder.iterdir()):
         raise RadstartError(
             "this folder holds something else", str(folder), "", "choose an empty --out"
         )

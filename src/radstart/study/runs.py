@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from safetensors.torch import load_file, save
 from radstart.backbones import build, computing, place
 from radstart.core.files import read_json, whole_file, write_json, write_toml
 from radstart.core.hashing import digest
-from radstart.core.progress import Task as ProgressTask
-from radstart.features import forward, frozen_features
+from radstart.features import features_key, forward, frozen_features
 from radstart.study.prepare import Prepared
 from radstart.training import (
     PENALTIES,
     POLICIES,
     Batches,
+    Checkpoints,
     RunFailed,
     fine_tune,
     fit_probe,
@@ -110,37 +111,83 @@ def likely_steps(prepared: Prepared, budget: float) -> float:
     return min(step_limit(prepared), LIKELY_CHECKS * check)
 
 
+def trial_folder(prepared: Prepared, run: RunSpec) -> Path:
+    """Return where a training lies."""
+    return prepared.folder / "trials" / run_id(prepared, run)
+
+
+def run_folder(prepared: Prepared, run: RunSpec) -> Path:
+    """Return where a run lies."""
+    return prepared.folder / "runs" / run_id(prepared, run)
+
+
+def is_trained(folder: Path, model_needed: bool) -> bool:
+    """Return whether a training is finished, and its model still there where that is needed."""
+    model = folder / "model.safetensors"
+    return is_done(folder) and (not model_needed or model.exists() or is_failed(folder))
+
+
+def _open_folder(folder: Path, run: RunSpec) -> None:
+    """Make the folder of a training or run; what a killed process left half-written goes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+    write_toml(folder / "spec.toml", {"schema": SCHEMA, **asdict(run)})
+
+
 def train_trial(
-    prepared: Prepared, run: RunSpec, task: ProgressTask, model_needed: bool = False
+    prepared: Prepared,
+    run: RunSpec,
+    on_steps: Callable[[int], object] = lambda steps: None,
+    on_continued: Callable[[int], object] = lambda step: None,
 ) -> Path:
     """Train one setting and keep its best state and its validation scores; return its folder.
 
-    Nothing of the test part is read. A training that cannot go on leaves `done.json` with the
-    reason.
+    Nothing of the test part is read. A training that was stopped goes on from its checkpoint; one
+    that cannot go on leaves `done.json` with the reason, and the batch on which it failed.
+
+    Args:
+        prepared: the study.
+        run: what to train.
+        on_steps: told the steps taken since the last look at validation.
+        on_continued: told the step of the checkpoint, where there is one.
     """
-    folder = prepared.folder / "trials" / run_id(prepared, run)
-    model = folder / "model.safetensors"
-    expected = likely_steps(prepared, run.budget)
-    if is_done(folder) and (model.exists() or not model_needed or is_failed(folder)):
-        if not (model_needed and run.seed == 0):  # that one was counted as a trial
-            task.shorten(expected)
-        return folder
+    folder = trial_folder(prepared, run)
     (folder / "done.json").unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_toml(folder / "spec.toml", {"schema": SCHEMA, **asdict(run)})
+    _open_folder(folder, run)
     started = time.monotonic()
-    before = task.done
+    checkpoints = Checkpoints(folder / "checkpoint.safetensors")
+    standing = checkpoints.standing()
+    if standing is not None:
+        on_continued(standing.step)
     try:
-        done = _fine_tune(prepared, run, folder, task)
+        done = _fine_tune(prepared, run, folder, checkpoints, on_steps)
     except RunFailed as failure:
         done = failed(failure)
-    task.shorten(expected - (task.done - before))
-    finish(folder, run, done, time.monotonic() - started)
+        _keep_batch(folder, failure)
+    finally:
+        checkpoints.close()
+    earlier = standing.seconds if standing else 0.0
+    finish(folder, run, done, earlier + time.monotonic() - started)
+    checkpoints.path.unlink(missing_ok=True)
     return folder
 
 
+def _keep_batch(folder: Path, failure: RunFailed) -> None:
+    """Write the batch on which a training failed: pixels as the network got them, and targets."""
+    if failure.batch is None:
+        return
+    pixels, targets = failure.batch
+    with whole_file(folder / "failed_batch.safetensors") as temporary:
+        temporary.write_bytes(save({"pixels": pixels, "targets": targets}))
+
+
 def _fine_tune(
-    prepared: Prepared, run: RunSpec, folder: Path, task: ProgressTask
+    prepared: Prepared,
+    run: RunSpec,
+    folder: Path,
+    checkpoints: Checkpoints,
+    on_steps: Callable[[int], object],
 ) -> dict[str, Any]:
     arm = arm_of(prepared, run)
     assert run.lr is not None
@@ -168,7 +215,8 @@ def _fine_tune(
         step_limit=step_limit(prepared),
         numerics=prepared.numerics,
         workers=prepared.workers,
-        on_check=task.advance,
+        checkpoints=checkpoints,
+        on_check=on_steps,
     )
     with whole_file(folder / "model.safetensors") as temporary:
         temporary.write_bytes(save({k: v.contiguous() for k, v in fitted.state.items()}))
@@ -205,18 +253,14 @@ def model_outputs(
         return forward(module, arm.convention, prepared.pixels(arm), rows, prepared.numerics)
 
 
-def finish_trained_run(prepared: Prepared, run: RunSpec, task: ProgressTask) -> Path:
-    """Make a run of a chosen setting: its training (a trial's, where it is one) and all scores.
+def finish_trained_run(prepared: Prepared, run: RunSpec) -> Path:
+    """Make a run of a chosen setting out of its training: model, history, all scores.
 
     This is where the test part is read, after every choice of the study.
     """
-    folder = prepared.folder / "runs" / run_id(prepared, run)
-    if is_done(folder) and outcome(folder)["state"] == "done":
-        return folder
-    trial = train_trial(prepared, run, task, model_needed=True)
+    trial, folder = trial_folder(prepared, run), run_folder(prepared, run)
     done = outcome(trial)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_toml(folder / "spec.toml", {"schema": SCHEMA, **asdict(run)})
+    _open_folder(folder, run)
     started = time.monotonic()
     if done["state"] == "done":
         for name in ("model.safetensors", "history.parquet"):
@@ -237,26 +281,40 @@ def finish_trained_run(prepared: Prepared, run: RunSpec, task: ProgressTask) -> 
     return folder
 
 
+def features_path(prepared: Prepared, run: RunSpec) -> Path:
+    """Return where the features of a run's arm are kept."""
+    arm = arm_of(prepared, run)
+    key = features_key(
+        arm,
+        prepared.run_seed(run.seed),
+        prepared.pixels(arm).shape,
+        prepared.dataset.content,
+        prepared.numerics,
+    )
+    return prepared.dataset.path / "cache" / f"{key}.npy"
+
+
+def compute_features(prepared: Prepared, run: RunSpec) -> NDArray[np.float32]:
+    """Return the features of every image under a run's arm, float32 (N, D), computed once."""
+    arm = arm_of(prepared, run)
+    return frozen_features(
+        arm,
+        prepared.run_seed(run.seed),
+        prepared.pixels(arm),
+        features_path(prepared, run),
+        prepared.numerics,
+    )
+
+
 def finish_probe_run(prepared: Prepared, run: RunSpec) -> Path:
     """Make a run of a frozen backbone: features once, a probe fitted to convergence, all scores."""
-    folder = prepared.folder / "runs" / run_id(prepared, run)
-    if is_done(folder) and outcome(folder)["state"] == "done":
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    write_toml(folder / "spec.toml", {"schema": SCHEMA, **asdict(run)})
-    arm = arm_of(prepared, run)
+    folder = run_folder(prepared, run)
+    _open_folder(folder, run)
     started = time.monotonic()
     train = prepared.drawn(run.budget, run.seed, "train")
     validation = prepared.drawn(run.budget, run.seed, "validation")
     try:
-        features = frozen_features(
-            arm,
-            prepared.run_seed(run.seed),
-            prepared.pixels(arm),
-            prepared.dataset.content,
-            prepared.dataset.path / "cache",
-            prepared.numerics,
-        )
+        features = compute_features(prepared, run)
         with computing(prepared.numerics):
             fitted = fit_probe(prepared.task, features, prepared.targets, train, validation)
         done: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from radstart.training.augment import Augmentation
 from radstart.training.batches import Batches
+from radstart.training.checkpoint import Checkpoints
 from radstart.training.finetune import fine_tune
 from radstart.training.loop import Fitted, Objective, RunFailed, fit
 from radstart.training.policies import POLICIES, Policy, policy_named
@@ -16,6 +17,7 @@ __all__ = [
     "TASKS",
     "Augmentation",
     "Batches",
+    "Checkpoints",
     "Fitted",
     "Objective",
     "Policy",

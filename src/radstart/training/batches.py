@@ -1,7 +1,7 @@
 """Training batches of augmented uint8 images, a function of (seed, step) alone."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,7 +61,7 @@ def _epoch(batches: Batches, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.
 
 def training_batches(
     batches: Batches, first_step: int, workers: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, Tensor]]:
     """Yield the batches from `first_step` on, for ever, made ahead by `workers` threads."""
     if workers == 0:
         step = first_step

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from radstart.backbones import Numerics, computing, place, place_images
 from radstart.features import forward
 from radstart.training.batches import Batches, training_batches
-from radstart.training.loop import Batch, Fitted, Objective, State, fit
+from radstart.training.checkpoint import Checkpoints, State
+from radstart.training.loop import Batch, Fitted, Objective, fit
 from radstart.training.policies import Policy, set_trainable
 from radstart.training.recipe import Recipe
 from radstart.training.tasks import Task
@@ -30,6 +31,7 @@ def fine_tune(
     step_limit: int,
     numerics: Numerics,
     workers: int,
+    checkpoints: Checkpoints | None = None,
     on_check: Callable[[int], object] = lambda steps: None,
 ) -> Fitted:
     """Train the arm's network on the batches' rows; choose the state on the validation rows.
@@ -46,10 +48,12 @@ def fine_tune(
         step_limit: a run that gets this far is not converged.
         numerics: of the study.
         workers: threads that make batches ahead.
+        checkpoints: where the state is kept, and taken up again; None = nowhere.
         on_check: told the steps taken since the last look at validation.
 
     Raises:
         RunFailed: the loss is not a number.
+        RadstartError: a checkpoint cannot be written.
     """
 
     def init() -> nn.Module:
@@ -74,20 +78,17 @@ def fine_tune(
         outputs = forward(module, convention, batches.pixels, validation_rows, numerics)
         return float(task.loss(torch.from_numpy(outputs), targets))
 
-    stream = training_batches(batches, 0, workers)
     with computing(numerics), torch.random.fork_rng(devices=[]):
-        try:
-            return fit(
-                Objective(init, loss, lambda module, step: None, state_dict),
-                stream,
-                validate,
-                recipe=recipe,
-                rate=rate,
-                check_steps=max(recipe.check_steps, batches.steps_per_epoch),
-                step_limit=step_limit,
-                numerics=numerics,
-                seed=batches.seed,
-                on_check=on_check,
-            )
-        finally:
-            stream.close()  # type: ignore[attr-defined]
+        return fit(
+            Objective(init, loss, lambda module, step: None, state_dict),
+            lambda first: training_batches(batches, first, workers),
+            validate,
+            recipe=recipe,
+            rate=rate,
+            check_steps=max(recipe.check_steps, batches.steps_per_epoch),
+            step_limit=step_limit,
+            numerics=numerics,
+            seed=batches.seed,
+            checkpoints=checkpoints,
+            on_check=on_check,
+        )

@@ -2,7 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +13,24 @@ from torch import Tensor, nn
 
 from radstart.backbones import Numerics, mixed
 from radstart.core.random import stream_seed
+from radstart.training.checkpoint import Checkpoints, Standing, State
 from radstart.training.recipe import Recipe
 
-State = dict[str, Tensor]
 Batch = tuple[Tensor, Tensor]
 
 
 class RunFailed(Exception):  # noqa: N818 - a fact about a run, not about the program
-    """A run that cannot go on; the study lists the reason and the other runs go on."""
+    """A run that cannot go on; the study lists the reason and the other runs go on.
+
+    Args:
+        reason: for a person.
+        batch: the training batch on which it failed, if it was one.
+    """
+
+    def __init__(self, reason: str, batch: Batch | None = None) -> None:
+        """Keep the reason and the batch."""
+        super().__init__(reason)
+        self.batch = batch
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,8 @@ class Fitted:
         history: one record per look at validation: step, train_loss, validation_loss, rate.
         converged: False = the step limit came before validation stopped improving.
         steps: steps taken.
+        seconds: time spent, in all processes that worked on it.
+        continued: the step of the checkpoint that it went on from; 0 = it was begun here.
     """
 
     state: State
@@ -55,11 +69,13 @@ class Fitted:
     history: list[dict[str, float]]
     converged: bool
     steps: int
+    seconds: float
+    continued: int
 
 
 def fit(
     objective: Objective,
-    batches: Iterator[Batch],
+    batches: Callable[[int], Generator[Batch]],
     validate: Callable[[nn.Module], float],
     *,
     recipe: Recipe,
@@ -68,13 +84,14 @@ def fit(
     step_limit: int,
     numerics: Numerics,
     seed: int,
+    checkpoints: Checkpoints | None = None,
     on_check: Callable[[int], object] = lambda steps: None,
 ) -> Fitted:
     """Train until validation stops improving, decay the rate, stop when it does so again.
 
     Args:
         objective: what is trained.
-        batches: endless training batches.
+        batches: first step -> endless training batches from there on.
         validate: the module -> mean validation loss; leaves it in evaluation mode.
         recipe: everything that all arms share.
         rate: the learning rate of this run.
@@ -82,64 +99,89 @@ def fit(
         step_limit: a run that gets this far is not converged.
         numerics: how the steps are computed.
         seed: of the layers' own randomness (dropout).
+        checkpoints: where the state is kept, and taken up again; None = nowhere.
         on_check: told the steps taken since the last look.
 
     Raises:
         RunFailed: the loss is not a number.
+        RadstartError: a checkpoint cannot be written.
     """
-    module = objective.init()
-    optimiser = _adamw(module, rate, recipe)
-    averaged = copy.deepcopy(module)
-    best_state, best_loss = objective.state_dict(averaged), math.inf
-    history: list[dict[str, float]] = []
-    now, decayed, waited, losses = rate, False, 0, 0.0
-    converged = False
-    step = 0
-    while step < step_limit and not converged:
-        module.train()
-        for group in optimiser.param_groups:
-            group["lr"] = now * min(1.0, (step + 1) / recipe.warmup_steps)
-        batch = next(batches)
-        with mixed(numerics):
-            loss = objective.loss(module, batch, stream_seed(seed, "layers", step))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
-        optimiser.step()
-        objective.after_step(module, step)
-        _average(averaged, module, min(recipe.average, (1 + step) / (10 + step)))
-        losses += float(loss.detach())
-        step += 1
-        if not math.isfinite(losses):
-            raise RunFailed(f"the loss is not a number at step {step}, learning rate {now:g}")
-        if step % check_steps and step < step_limit:
-            continue
+    module, averaged, optimiser, at, best_state = _begin(objective, rate, recipe, checkpoints)
+    continued, earlier, began = at.step, at.seconds, time.monotonic()
+    if continued:
+        on_check(continued)
+    with closing(batches(continued)) as stream:
+        while at.step < step_limit and not at.converged:
+            module.train()
+            for group in optimiser.param_groups:
+                group["lr"] = at.rate * min(1.0, (at.step + 1) / recipe.warmup_steps)
+            batch = next(stream)
+            with mixed(numerics):
+                loss = objective.loss(module, batch, stream_seed(seed, "layers", at.step))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
+            optimiser.step()
+            objective.after_step(module, at.step)
+            _average(averaged, module, min(recipe.average, (1 + at.step) / (10 + at.step)))
+            at.losses += float(loss.detach())
+            at.step += 1
+            if not math.isfinite(at.losses):
+                raise RunFailed(
+                    f"the loss is not a number at step {at.step}, learning rate {at.rate:g}", batch
+                )
 
-        validation_loss = validate(averaged)
-        taken = (step - 1) % check_steps + 1
-        history.append(
-            {
-                "step": step,
-                "train_loss": losses / taken,
-                "validation_loss": validation_loss,
-                "rate": now,
-            }
-        )
-        losses = 0.0
-        on_check(taken)
-        if validation_loss < best_loss:
-            best_state, best_loss, waited = objective.state_dict(averaged), validation_loss, 0
-            continue
-        waited += 1
-        if not decayed and waited >= recipe.plateau_checks:
-            module.load_state_dict(best_state)
-            averaged.load_state_dict(best_state)
-            now, decayed, waited = now * recipe.decay, True, 0
-        elif decayed and waited >= recipe.final_checks:
-            converged = True
-    if not math.isfinite(best_loss):
+            looked = at.step % check_steps == 0 or at.step == step_limit
+            if looked:
+                validation_loss = validate(averaged)
+                taken = (at.step - 1) % check_steps + 1
+                at.history.append(
+                    {
+                        "step": at.step,
+                        "train_loss": at.losses / taken,
+                        "validation_loss": validation_loss,
+                        "rate": at.rate,
+                    }
+                )
+                at.losses = 0.0
+                on_check(taken)
+                if validation_loss < at.best_loss:
+                    best_state, at.best_loss, at.waited = (
+                        objective.state_dict(averaged), validation_loss, 0
+                    )  # fmt: skip
+                else:
+                    at.waited += 1
+                    if not at.decayed and at.waited >= recipe.plateau_checks:
+                        module.load_state_dict(best_state)
+                        averaged.load_state_dict(best_state)
+                        at.rate, at.decayed, at.waited = at.rate * recipe.decay, True, 0
+                    elif at.decayed and at.waited >= recipe.final_checks:
+                        at.converged = True
+            at.seconds = earlier + time.monotonic() - began
+            if checkpoints and checkpoints.due(looked):
+                checkpoints.keep(at, module, averaged, best_state, optimiser)
+    if not math.isfinite(at.best_loss):
         raise RunFailed(f"the validation loss was never a number, learning rate {rate:g}")
-    return Fitted(best_state, best_loss, history, converged, step)
+    return Fitted(
+        best_state, at.best_loss, at.history, at.converged, at.step, at.seconds, continued
+    )
+
+
+def _begin(
+    objective: Objective, rate: float, recipe: Recipe, checkpoints: Checkpoints | None
+) -> tuple[nn.Module, nn.Module, torch.optim.Optimizer, Standing, State]:
+    """Return what the loop works on: as the checkpoint says, else at the start."""
+    for there in (checkpoints, None):
+        module = objective.init()
+        optimiser = _adamw(module, rate, recipe)
+        averaged = copy.deepcopy(module)
+        if there and there.path.exists():
+            found = there.restore(module, averaged, optimiser)
+            if found:
+                return module, averaged, optimiser, *found
+        else:
+            break
+    return module, averaged, optimiser, Standing(rate), objective.state_dict(averaged)
 
 
 def _average(averaged: nn.Module, module: nn.Module, kept: float) -> None:
