@@ -1,12 +1,11 @@
 """A second call redoes nothing; more arms, policies, budgets, seeds extend; the rest is refused."""
 
-import functools
 import shutil
 
 import pytest
 
 import radstart
-from conftest import QUICK, snapshot
+from conftest import snapshot
 from radstart.core.files import read_json
 
 

@@ -124,6 +124,12 @@ class Claims:
         finally:
             self.release(name)
 
+    def sweep(self) -> None:
+        """Remove what processes of this machine that are dead left behind."""
+        for path in self.folder.glob("*"):
+            if _read(path) and self._is_dead(path):
+                path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Give everything back and stop the signs of life; an empty folder is removed."""
         self._stop.set()

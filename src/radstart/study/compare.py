@@ -28,6 +28,7 @@ from radstart.study.spec import StudySpec, read_spec, to_toml
 from radstart.weights import resolve_arms, start_model
 
 POLL = 0.5  # seconds between two looks at what other processes have finished
+AFRESH = 5.0  # seconds after which the next job comes from a fresh look
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,16 @@ def work(prepared: Prepared, claims: Claims, task: Task) -> Board:
     """Do open jobs, each under a claim, until none is left; return the finished board."""
     journal = Journal(prepared.folder)
     while True:
-        board = read_board(prepared)
+        board, read = read_board(prepared), time.monotonic()
         task.at(board.done, board.total)
         if board.runs is not None and not board.jobs:
             return board
-        if not any(_done_here(prepared, job, claims, journal, task) for job in board.jobs):
+        moved = False
+        for job in board.jobs:
+            moved = _done_here(prepared, job, claims, journal, task) or moved
+            if moved and time.monotonic() - read > AFRESH:
+                break
+        if not moved:
             task.note(f"waiting for {_who(claims, board.jobs[0].name)}: {board.jobs[0].text()}")
             time.sleep(POLL)
 
@@ -212,9 +218,10 @@ def _conclude(
                 return found
         runs = list(board.runs or ())
         _write_plan(prepared, runs)
-        for run in board.trainings:  # the winners' models stand in their runs
-            (trial_folder(prepared, run) / "model.safetensors").unlink(missing_ok=True)
-        return write_facts(prepared, runs, plan.detectable)
+        found = write_facts(prepared, runs, plan.detectable)
+        _tidy(prepared, board)
+        claims.sweep()
+        return found
 
 
 def _write_plan(prepared: Prepared, runs: list[RunSpec]) -> None:
@@ -223,6 +230,16 @@ def _write_plan(prepared: Prepared, runs: list[RunSpec]) -> None:
     table.insert(0, "run", [run_id(prepared, run) for run in runs])
     with whole_file(prepared.folder / "plan.parquet") as temporary:
         table.to_parquet(temporary, index=False)
+
+
+def _tidy(prepared: Prepared, board: Board) -> None:
+    """Delete what nobody needs any more, and what killed processes left half-written."""
+    for run in board.trainings:  # the winners' models stand in their runs
+        for name in ("model.safetensors", "checkpoint.safetensors"):
+            (trial_folder(prepared, run) / name).unlink(missing_ok=True)
+    for name in ("plan.parquet", "results.parquet", "facts.json", "report.html"):
+        for leftover in prepared.folder.glob(f".{name}.*.tmp"):
+            leftover.unlink(missing_ok=True)
 
 
 def _failures(prepared: Prepared, runs: tuple[RunSpec, ...]) -> Iterator[str]:

@@ -1,0 +1,152 @@
+"""Runs a tiny study in forks of this process, some of which are killed on the way.
+
+An audit hook counts what a fork does to the files of the study (open for writing, rename, link,
+remove, make or remove a folder) and sends SIGKILL just before one of these, or a timer does so
+after some seconds. It is a program of its own (`crashing.py JOB.json`), since a process that is to
+be forked should have few threads: the tests write what to do and read what came of it.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import radstart
+import radstart.study.prepare
+from conftest import QUICK
+from radstart.study.journal import read_journal
+from radstart.training import Recipe
+
+radstart.study.prepare.Recipe = functools.partial(Recipe, **QUICK)
+EVENTS = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir"}
+
+
+def question(images, weights):
+    """Return the arguments of a study that passes through everything in about a second."""
+    return {
+        "data": images, "arms": [f"w=file:{weights}"], "policies": ["full", "frozen"], "seeds": 1,
+        "image_size": 32, "epochs": 6, "numerics": "fp32", "workers": 0,
+    }  # fmt: skip
+
+
+def attempt(asked, out, at=None, seconds=None, processes=1):
+    """Run the study in forks of this process; return how each ended and its number of events.
+
+    Only the first is killed: before event number `at`, before event number `at[1]` on a file whose
+    path holds `at[0]`, or after some seconds.
+    """
+    started = [_start(asked, out, at, seconds)]
+    started += [_start(asked, out) for _ in range(processes - 1)]
+    ends = []
+    for pid, pipe in started:
+        told = os.read(pipe, 64)
+        os.close(pipe)
+        _, status = os.waitpid(pid, 0)
+        ends.append([os.waitstatus_to_exitcode(status), int(told or -1)])
+    return ends
+
+
+def _start(asked, out, at=None, seconds=None):
+    text, number = at if isinstance(at, (list, tuple)) else (str(out), at)
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(write)
+        return pid, read
+    os.close(read)
+    code, count = 1, 0
+
+    def watch(event, arguments):
+        nonlocal count
+        writes = event in EVENTS
+        if event == "open":
+            _, mode, flags = arguments
+            writes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) if flags else mode != "r"
+        if writes and str(out) in str(arguments[0]) and text in str(arguments[0]):
+            count += 1
+            if count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        sys.addaudithook(watch)
+        if seconds is not None:
+            signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        radstart.compare(out=out, **asked)
+        os.write(write, str(count).encode())
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def predictions(out):
+    """Return a hash of every run's cases and model."""
+    return {
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for name in ("cases.parquet", "model.safetensors")
+        for path in sorted(Path(out).glob(f"runs/*/{name}"))
+    }
+
+
+def killed_and_continued(asked, out, at=None, seconds=None):
+    """Kill one attempt, let the next one finish; return how both ended and what came of it."""
+    started = time.monotonic()
+    first = attempt(asked, out, at, seconds)
+    second = attempt(asked, out)
+    found = {
+        "first": first,
+        "second": second,
+        "predictions": predictions(out),
+        "events": [line["event"] for line in read_journal(out)],
+        "left": sorted(
+            str(path.relative_to(out))
+            for path in out.rglob("*")
+            if path.suffix == ".tmp" or path.name.startswith("checkpoint") or "claims" in path.parts
+        ),
+        "seconds": time.monotonic() - started,
+    }
+    shutil.rmtree(out)
+    return found
+
+
+def main(file):
+    """Do what the file asks for, and write what came of it beside it."""
+    job = json.loads(file.read_text())
+    base, asked = file.parent, question(job["images"], job["weights"])
+    radstart.compare(out=base / "reference", **asked)  # here, so that forks have all modules
+    found = {"reference": predictions(base / "reference")}
+    points = job.get("points", [])
+    if "share" in job:  # every write point of the study, this test's share of them
+        number, of = job["share"]
+        points = range(1 + number, attempt(asked, base / "alone")[0][1] + 1, of)
+    took = time.monotonic()
+    if "times" in job:
+        attempt(asked, base / "measured")
+    took = time.monotonic() - took
+    found["killed"] = [
+        killed_and_continued(asked, base / f"killed{i}", at=at) for i, at in enumerate(points)
+    ]
+    found["timed"] = [
+        killed_and_continued(asked, base / f"timed{i}", seconds=share * took)
+        for i, share in enumerate(job.get("times", []))
+    ]
+    for processes in job.get("processes", []):
+        out = base / f"together{processes}"
+        ends = attempt(asked, out, job.get("kill"), processes=processes)
+        found[f"together{processes}"] = {
+            "ends": ends, "predictions": predictions(out), "log": read_journal(out)
+        }  # fmt: skip
+    file.with_name("found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
