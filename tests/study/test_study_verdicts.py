@@ -32,6 +32,9 @@ def test_failed_runs_are_listed_and_the_others_go_on(cli, images, weights, broke
     reasons = {r["policy"]: r["reason"] for r in facts["runs"] if r["arm"] == "bad"}
     assert "features are not finite" in reasons["frozen"]
     assert "the loss is not a number" in reasons["full"]
+    batch = load_file(tmp_path / "s" / reasons["full"].partition("its batch is ")[2])
+    assert batch["pixels"].shape[1:] == (32, 32)
+    assert len(batch["pixels"]) == len(batch["targets"]) > 1
     assert sum(line.startswith("failed: bad, ") for line in out.splitlines()) == 4
     assert {row["arm"] for row in facts["results"]} == {"w"}
     for row in facts["comparisons"]:

@@ -98,9 +98,9 @@ def is_failed(folder: Path) -> bool:
     return bool(outcome(folder)["state"] == "failed")
 
 
-def failed(failure: RunFailed) -> dict[str, Any]:
+def failed(reason: str) -> dict[str, Any]:
     """Return the record of a run that could not go on."""
-    return {"state": "failed", "reason": str(failure), "converged": False, "steps": 0}
+    return {"state": "failed", "reason": reason, "converged": False, "steps": 0}
 
 
 def likely_steps(prepared: Prepared, budget: float) -> float:
@@ -163,8 +163,7 @@ def train_trial(
     try:
         done = _fine_tune(prepared, run, folder, checkpoints, on_steps)
     except RunFailed as failure:
-        done = failed(failure)
-        _keep_batch(folder, failure)
+        done = failed(f"{failure}{_kept_batch(folder, failure)}")
     finally:
         checkpoints.close()
     earlier = standing.seconds if standing else 0.0
@@ -173,13 +172,14 @@ def train_trial(
     return folder
 
 
-def _keep_batch(folder: Path, failure: RunFailed) -> None:
-    """Write the batch on which a training failed: pixels as the network got them, and targets."""
+def _kept_batch(folder: Path, failure: RunFailed) -> str:
+    """Write the batch on which a training failed, as the network got it; return where it is."""
     if failure.batch is None:
-        return
+        return ""
     pixels, targets = failure.batch
     with whole_file(folder / "failed_batch.safetensors") as temporary:
         temporary.write_bytes(save({"pixels": pixels, "targets": targets}))
+    return f"; its batch is trials/{folder.name}/failed_batch.safetensors"
 
 
 def _fine_tune(
@@ -339,7 +339,7 @@ def finish_probe_run(prepared: Prepared, run: RunSpec) -> Path:
         write_cases(prepared, folder, scored)
         _write_receipt(prepared, run, folder)
     except RunFailed as failure:
-        done = failed(failure)
+        done = failed(str(failure))
     finish(folder, run, done, time.monotonic() - started)
     return folder
 
