@@ -15,45 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from radstart.core.errors import RadstartError
+from radstart.core.processes import machine, process_start
 
 LEASE = 60.0  # seconds without a sign of life, by the watcher's own clock
 BEAT = 10.0  # seconds between two signs of life
-
-
-@cache
-def machine() -> str:
-    """Return what two processes that can see each other's process numbers have in common."""
-    boot = namespace = ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        namespace = str(Path("/proc/self/ns/pid").readlink())
-    return f"{socket.gethostname()}/{boot}/{namespace}"
-
-
-def process_start(pid: int) -> str | None:
-    """Return when a process of this machine began (numbers are given anew); None = it is dead.
-
-    Where /proc is absent, a living process has the start "".
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        state, *rest = text.rpartition(")")[2].split()
-        return None if state in "ZX" else rest[18]
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return ""
 
 
 @dataclass

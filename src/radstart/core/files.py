@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+import socket
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,6 +14,9 @@ from typing import Any
 import tomli_w
 
 from radstart.core.errors import RadstartError
+from radstart.core.processes import process_start
+
+ABANDONED = 3600.0  # seconds
 
 
 @contextmanager
@@ -23,7 +29,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         RadstartError: the folder cannot be written or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(temporary_name(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -38,6 +44,31 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def temporary_name(name: str) -> str:
+    """Return the hidden name under which this process writes what will be `name`."""
+    return f".{name}.{socket.gethostname()}-{os.getpid()}.tmp"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left half-written in a folder.
+
+    Those of this machine are known by their process numbers; another machine's count as dead an
+    hour after their last change.
+    """
+    for path in folder.glob(".*.tmp"):
+        host, _, pid = path.name.removesuffix(".tmp").rpartition("-")
+        if not pid.isdecimal():
+            continue
+        if host.endswith(f".{socket.gethostname()}"):
+            dead = process_start(int(pid)) is None
+        else:
+            dead = path.exists() and time.time() - path.stat().st_mtime > ABANDONED
+        if dead and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif dead:
+            path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

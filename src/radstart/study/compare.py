@@ -14,7 +14,7 @@ import torch
 
 from radstart.core.claims import Claims
 from radstart.core.errors import RadstartError
-from radstart.core.files import whole_file
+from radstart.core.files import remove_leftovers, whole_file
 from radstart.core.hashing import digest
 from radstart.core.progress import Progress, Task
 from radstart.study.facts import write_facts
@@ -113,6 +113,8 @@ def _prepared(
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // processes))  # what the measurement starts from
     try:
+        if not begun:
+            remove_leftovers(folder)
         prepared = prepare(
             spec, folder, device=device, workers=workers, numerics=numerics, progress=progress
         )
@@ -237,9 +239,8 @@ def _tidy(prepared: Prepared, board: Board) -> None:
     for run in board.trainings:  # the winners' models stand in their runs
         for name in ("model.safetensors", "checkpoint.safetensors"):
             (trial_folder(prepared, run) / name).unlink(missing_ok=True)
-    for name in ("plan.parquet", "results.parquet", "facts.json", "report.html"):
-        for leftover in prepared.folder.glob(f".{name}.*.tmp"):
-            leftover.unlink(missing_ok=True)
+    for folder in (prepared.folder, prepared.dataset.path / "cache"):
+        remove_leftovers(folder)
 
 
 def _failures(prepared: Prepared, runs: tuple[RunSpec, ...]) -> Iterator[str]:

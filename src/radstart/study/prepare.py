@@ -94,6 +94,13 @@ class Prepared:
         return np.flatnonzero(self.parts.part == "test")
 
 
+def _is_ours(name: str) -> bool:
+    """Return whether a file may stand in a study's folder before study.toml does."""
+    return name in ("claims", "dataset", "numerics.toml") or (
+        name.startswith(".") and name.endswith(".tmp")
+    )
+
+
 def is_begun(spec: StudySpec, folder: Path) -> bool:
     """Return whether the folder holds this very question already, nothing to be added.
 
@@ -119,7 +126,7 @@ def prepare(
     """
     if (folder / "study.toml").exists():
         spec = extended(read_spec(folder / "study.toml"), spec)
-    elif folder.exists() and any(p.name not in ("claims", "dataset") for p in folder.iterdir()):
+    elif folder.exists() and any(not _is_ours(item.name) for item in folder.iterdir()):
         raise RadstartError(
             "this folder holds something else", str(folder), "", "choose an empty --out"
         )

@@ -14,7 +14,7 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import load_file, save
 
 from radstart.backbones import build, computing, place
-from radstart.core.files import read_json, whole_file, write_json, write_toml
+from radstart.core.files import read_json, remove_leftovers, whole_file, write_json, write_toml
 from radstart.core.hashing import digest
 from radstart.features import features_key, forward, frozen_features
 from radstart.study.prepare import Prepared
@@ -130,8 +130,7 @@ def is_trained(folder: Path, model_needed: bool) -> bool:
 def _open_folder(folder: Path, run: RunSpec) -> None:
     """Make the folder of a training or run; what a killed process left half-written goes."""
     folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+    remove_leftovers(folder)
     write_toml(folder / "spec.toml", {"schema": SCHEMA, **asdict(run)})
 
 
