@@ -136,7 +136,7 @@ def test_a_pilot_that_tells_nothing_plans_nothing():
         assert math.isnan(power(d, 0.1, seeds))
         assert math.isnan(smallest_difference(d, seeds))
         assert needed(d, 0.1).seeds is None
-        assert needed_equal(d, 0.1).units is None
+        assert needed_equal(d, 0.1).seeds is None
     assert smallest_difference(once) > 0
     with pytest.raises(RadstartError, match="a seed"):
         power(once, 0.1, seeds=0)
