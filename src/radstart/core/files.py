@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,7 +34,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     except OSError as error:
         raise RadstartError(
-            "cannot write", str(path), error.strerror or str(error), "free space or choose --out"
+            "cannot write", str(path), os_reason(error), "free space or choose --out"
         ) from error
     finally:
         with suppress(OSError):
@@ -64,8 +65,8 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; absent or broken files are the user's error, one line."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RadstartError("cannot read", str(path), _reason(error)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
 
 
 def write_toml(path: Path, value: Mapping[str, Any]) -> None:
@@ -81,8 +82,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RadstartError("cannot read", str(path), _reason(error)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
 
 
 def without_none(value: Any) -> Any:
@@ -94,5 +95,15 @@ def without_none(value: Any) -> Any:
     return value
 
 
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def os_reason(error: OSError) -> str:
+    """Return the system's words for an error, also where a library has wrapped its number."""
+    wrapped = re.search(r"\[errno ([0-9]+)\]", str(error), re.IGNORECASE)
+    number = int(wrapped[1]) if wrapped else error.errno
+    return os.strerror(number) if number else error.strerror or str(error)
+
+
+def _unreadable(path: Path, error: Exception) -> RadstartError:
+    if isinstance(error, OSError):
+        return RadstartError("cannot read", str(path), os_reason(error), "check the path")
+    got = "too many brackets" if isinstance(error, RecursionError) else str(error)
+    return RadstartError("cannot read", str(path), got, "mend it")
