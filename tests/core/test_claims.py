@@ -43,9 +43,7 @@ def test_a_name_has_one_holder_until_it_is_given_back(tmp_path):
 
 def test_of_many_that_want_it_one_gets_it(tmp_path):
     """Also when a dead claim is there to be taken over."""
-    dead = json.dumps(
-        {"machine": machine(), "host": "here", "pid": 2**22 + 1, "start": "1"}
-    )
+    dead = json.dumps({"machine": machine(), "host": "here", "pid": 2**22 + 1, "start": "1"})
     for turn in range(20):
         tmp_path.mkdir(exist_ok=True)  # the last one to leave removes it
         if turn % 2:

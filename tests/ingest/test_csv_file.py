@@ -79,30 +79,6 @@ def test_empty_values_and_extra_cells(write):
     assert table.faults == ("", "", "", "3 cells where the header has 2", "")
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "is empty"),
-        (b"\xef\xbb\xbf", "no rows"),
-        (b"\xa0", "no rows"),
-        (b"image,label\n", "no rows"),
-        (b"PK\x03\x04\0\0", "not text"),
-        (b'image,label\na,"x\nb,y\n', "line 2: cannot be read as CSV"),
-        (b"image,label\na," + b"x" * 200_000 + b"\n", "line 2: cannot be read as CSV"),
-        (b"\xff\xfea", "broken UTF-16"),
-    ],
-)
-def test_refused(write, content, words):
-    with pytest.raises(RadstartError, match=words):
-        read_csv(write(content))
-
-
-def test_absent(tmp_path):
-    for path in (tmp_path / "no.csv", tmp_path):
-        with pytest.raises(RadstartError, match="cannot read the labels"):
-            read_csv(path)
-
-
 @settings(deadline=None, max_examples=150)
 @given(st.binary(max_size=120))
 def test_any_bytes_end_in_a_table_or_one_line(tmp_path_factory, content):
@@ -126,21 +102,3 @@ def test_columns_recognised_named_and_switched_off(write):
     }
     chosen = columns_of(write, text, label="grade", split="", patient="")
     assert chosen == {"image": "Image", "label": "grade"}
-
-
-@pytest.mark.parametrize(
-    ("text", "names", "words"),
-    [
-        ("image,grade\na,1\n", {}, "has no label column 'label'; name one with --label-column"),
-        ("image,grade\na,1\n", {"label": "grades"}, "did you mean grade"),
-        ("image,label\na,1\n", {"fold": "k"}, "has no fold column 'k'"),
-        ("image,label,label\na,1,2\n", {}, "twice"),
-        ("image,label\na,1\n", {"label": ""}, "cannot be switched off"),
-        ("image,label,patient_id\na,1,p\n", {"patient": ""}, "'patient_id' groups images"),
-        ("image,label,exam_id\na,1,p\n", {"exam": ""}, "'exam_id' groups images"),
-        ("image,label\na,1\n", {"label": "image"}, "same column"),
-    ],
-)
-def test_columns_refused(write, text, names, words):
-    with pytest.raises(RadstartError, match=words):
-        columns_of(write, text, **names)

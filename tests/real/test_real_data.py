@@ -80,7 +80,7 @@ def test_one_ultrasound_image_under_two_labels_is_refused_twice(tmp_path):
     assert rejected["image"].tolist() == ["images/benign_433.jpg", "images/malignant_145.jpg"]
     assert set(rejected["reason"]) == {
         f"the same picture under two labels: line {rejected['line'][0]} (benign) "
-        f"and line {rejected['line'][1]} (malignant)"
+        f"and line {rejected['line'][1]} (malignant); correct the wrong one"
     }
     assert (len(dataset), parts.source, units.patients_known) == (778, "drawn", False)
 

@@ -11,6 +11,7 @@ from radstart.core.errors import RadstartError
 from radstart.stats import (
     METRICS,
     needed,
+    needed_equal,
     paired_difference,
     planned_difference,
     power,
@@ -76,6 +77,48 @@ def test_what_is_needed_just_suffices():
                 assert count == 2 or at(count - 1) < 0.8
 
 
+def test_what_is_needed_for_equality_just_suffices_by_the_formula():
+    """2 F(margin / sqrt V' - c) - 1 reaches 80 % there and not one seed or patient earlier."""
+    d = pilot(seeds=6)
+
+    def chance(margin, seeds, units):
+        a = (d.sig2 + d.omega_D / units) / seeds
+        b, kappa = d.omega_B / units, (seeds + 1) / (seeds - 1)
+        df = (kappa * a + b) ** 2 / ((kappa * a) ** 2 / (seeds - 1) + b**2 / (d.rho_nu * units))
+        return 2 * t.cdf(margin / math.sqrt(a + b) - t.ppf(0.95, df), df) - 1
+
+    found = 0
+    for margin in (0.1, 0.15, 0.25):
+        n = needed_equal(d, margin)
+        for count, at in [
+            (n.seeds, lambda k, x=margin: chance(x, k, d.n_units)),
+            (n.units, lambda k, x=margin: chance(x, 6, k)),
+            (needed_equal(d, margin, seeds=30).units, lambda k, x=margin: chance(x, 30, k)),
+        ]:
+            if count is not None:
+                found += 1
+                assert at(count) >= 0.8
+                assert count == 2 or at(count - 1) < 0.8
+    assert found >= 5
+
+
+def test_equality_is_shown_as_often_as_planned():
+    """Normal values of equal arms: both one-sided tests reject in about 80 %."""
+    random = np.random.default_rng(3)
+    margin, units = 0.3, 80
+    kept, planned = [], []
+    for _ in range(60):
+        a, b = random.normal(size=(2, 5, units))
+        d = paired_difference(a, b, None, np.arange(units), "mean")
+        planned.append(needed_equal(d, margin, seeds=5).units)
+    n = int(np.median([p for p in planned if p]))
+    for _ in range(150):
+        a, b = random.normal(size=(2, 5, n))
+        d = paired_difference(a, b, None, np.arange(n), "mean")
+        kept.append(d.p_equivalence(margin) < 0.05)
+    assert 0.65 < np.mean(kept) < 0.95
+
+
 def test_some_differences_stay_out_of_reach():
     d = pilot()
     floor = math.sqrt(d.omega_B / d.n_units)  # no number of seeds goes below it
@@ -93,6 +136,7 @@ def test_a_pilot_that_tells_nothing_plans_nothing():
         assert math.isnan(power(d, 0.1, seeds))
         assert math.isnan(smallest_difference(d, seeds))
         assert needed(d, 0.1).seeds is None
+        assert needed_equal(d, 0.1).seeds is None
     assert smallest_difference(once) > 0
     with pytest.raises(RadstartError, match="a seed"):
         power(once, 0.1, seeds=0)

@@ -1,17 +1,20 @@
 """Every number of facts.json follows from the runs' case tables."""
 
+import base64
+import io
 import math
 from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn import metrics as referee
 from sklearn.calibration import calibration_curve
 
 import radstart
-from radstart.core.files import read_toml
-from radstart.stats import interval, paired_difference
+from radstart.core.files import read_json, read_toml
+from radstart.stats import interval, needed, needed_equal, paired_difference, power
 
 LEVEL, MARGIN, ALPHA = 0.95, 0.02, 0.05
 
@@ -292,3 +295,164 @@ def test_a_folder_without_a_finished_study_is_refused(tmp_path):
     (tmp_path / "study.toml").touch()
     with pytest.raises(radstart.RadstartError, match=r"not finished.*same --out"):
         radstart.open_study(tmp_path)
+
+
+def test_confusion_tables_are_scikit_learns(facts, cells):
+    """Counts summed over seeds, their mean per seed, and the shares of each true class."""
+    assert [(r["arm"], r["policy"], r["budget"]) for r in facts["confusion"]] == list(cells)
+    for row in facts["confusion"]:
+        scores, labels, _ = stacked(cells[row["arm"], row["policy"], row["budget"]])
+        each = [referee.confusion_matrix(labels, one > 0.5, labels=[0, 1]) for one in scores]
+        assert row["seeds"] == 2
+        assert row["counts"] == np.sum(each, axis=0).tolist()
+        np.testing.assert_allclose(row["per_seed"], np.mean(each, axis=0))
+        shares = referee.confusion_matrix(
+            np.tile(labels, 2), np.concatenate(scores) > 0.5, normalize="true"
+        )
+        np.testing.assert_allclose(row["shares"], shares)
+
+
+def test_calibration_bins_are_those_of_pandas_and_scikit_learn(facts, cells):
+    """Equal counts over the runs of a cell, 20 cases a bin and run; limits around what was seen."""
+    assert [(r["arm"], r["policy"], r["budget"]) for r in facts["calibration"]] == list(cells)
+    for row in facts["calibration"]:
+        scores, labels, units = stacked(cells[row["arm"], row["policy"], row["budget"]])
+        most = max(1, len(labels) // 20)
+        frame = pd.DataFrame(
+            {"said": scores.ravel(), "true": np.tile(labels, 2), "unit": np.tile(units, 2)}
+        )
+        observed, said = calibration_curve(
+            frame["true"], frame["said"], n_bins=most, strategy="quantile"
+        )
+        bins = row["bins"]
+        assert row["of"] == "positive class"
+        assert [b["observed"] for b in bins] == pytest.approx(observed)
+        assert [b["predicted"] for b in bins] == pytest.approx(said)
+        for (_, some), found in zip(
+            frame.groupby(pd.qcut(frame["said"], most, duplicates="drop"), observed=True),
+            bins,
+            strict=True,
+        ):
+            assert found["n"] == len(some)
+            assert (found["low"], found["high"]) == (some["said"].min(), some["said"].max())
+            given = interval(
+                some["true"].to_numpy(float)[None], np.ones(len(some)), some["unit"], "accuracy"
+            )
+            assert same(found["ci_low"], given.ci_low)
+            assert found["ci_low"] is None or found["ci_low"] <= found["observed"]
+
+
+def test_the_arms_disagree_most_where_the_facts_say(finished, facts, cells):
+    """The widest spread of the mean score of the true class, recomputed case by case."""
+    found = facts["disagreements"]
+    assert (found["policy"], found["budget"]) == ("full", 1.0)
+    rows = []
+    for arm in facts["question"]["arms"]:
+        for run in facts["runs"]:
+            if (run["arm"], run["policy"], run["budget"]) == (arm, "full", 1.0):
+                table = pd.read_parquet(finished / "runs" / run["run"] / "cases.parquet")
+                table = table[table["part"] == "test"]
+                rows += [
+                    (case["case"], case["target"], arm, case[f"score_{case['target']}"])
+                    for case in table.to_dict("records")
+                ]
+    frame = pd.DataFrame(rows, columns=["case", "target", "arm", "score"])
+    mean = frame.groupby(["case", "arm"])["score"].mean().unstack()
+    spread = (mean.max(axis=1) - mean.min(axis=1)).sort_values(ascending=False)
+
+    assert found["n_cases"] == len(mean)
+    assert found["decided_differently"] == int(((mean > 0.5).nunique(axis=1) > 1).sum())
+    assert len(found["cases"]) == 12
+    assert [case["spread"] for case in found["cases"]] == pytest.approx(spread[:12].tolist())
+    target = frame.groupby("case")["target"].first()
+    for case in found["cases"]:
+        assert case["target"] == target[case["case"]]
+        for one in case["scores"]:
+            assert one["score"] == pytest.approx(mean.loc[case["case"], one["arm"]])
+            assert (one["predicted"] == case["target"]) == (one["score"] > 0.5)
+
+
+def test_pictures_are_the_cases_as_the_network_got_them(finished, facts, images):
+    """In a file of their own, small, and of the image that is named."""
+    pictures = read_json(finished / "pictures.json")["pictures"]
+
+    assert set(pictures) == {case["case"] for case in facts["disagreements"]["cases"]}
+    for name, picture in pictures.items():
+        kind, _, data = picture.partition(",")
+        assert kind == "data:image/jpeg;base64"
+        shown = Image.open(io.BytesIO(base64.b64decode(data)))
+        with Image.open(images / name) as original:
+            assert shown.size == original.size == (32, 32)
+            gap = np.asarray(shown.convert("L"), int) - np.asarray(original.convert("L"), int)
+        assert np.abs(gap).mean() < 6
+    assert "base64" not in (finished / "facts.json").read_text(encoding="utf-8")
+
+
+def test_times_are_those_of_the_folders(finished, facts):
+    """Trials that lost and runs, by arm and policy, from done.json; nothing counted twice."""
+    done = {
+        kind: {f.name: read_json(f / "done.json") for f in (finished / kind).iterdir()}
+        for kind in ("trials", "runs")
+    }
+    lost = {name: one for name, one in done["trials"].items() if name not in done["runs"]}
+    assert len(facts["times"]) == 6
+    for row in facts["times"]:
+
+        def mine(some, row=row):
+            return [
+                d for d in some.values() if (d["arm"], d["policy"]) == (row["arm"], row["policy"])
+            ]
+
+        assert (row["trials"], row["runs"]) == (len(mine(lost)), len(mine(done["runs"])))
+        seconds = [sum(d["seconds"] for d in mine(some)) for some in (lost, done["runs"])]
+        assert [row["trial_minutes"], row["run_minutes"]] == pytest.approx(np.divide(seconds, 60))
+        assert row["minutes"] == pytest.approx(sum(seconds) / 60)
+        assert (row["images_per_second"] is None) == (row["policy"] == "frozen")
+    total = sum(row["minutes"] for row in facts["times"])
+    assert facts["environment"]["minutes"] == pytest.approx(total, abs=0.051)
+
+
+def test_what_would_settle_a_comparison_follows_from_its_own_variance(facts, cells):
+    """Seeds and units suffice just so, for a difference of the margin and for none; words agree."""
+    for kind in ("comparisons", "policy_comparisons"):
+        for row, (a, b) in zip(facts[kind], pairs_of(kind), strict=True):
+            settle = row["settle"]
+            assert (settle is None) == (row["verdict"] != "cannot_tell")
+            if settle is None:
+                continue
+            assert settle["short"]
+            assert settle["words"]
+            if settle["margin"] is None:
+                assert "not converged" in row["qualifiers"]
+                continue
+            one, labels, units = stacked(cells[a])
+            d = paired_difference(one, stacked(cells[b])[0], labels, units, "auroc", LEVEL)
+            level = 1 - ALPHA / row["family"]
+            assert settle["differs"] == vars(needed(d, MARGIN, 0.8, level))
+            assert settle["equal"] == vars(needed_equal(d, MARGIN, 0.8))
+            for key in ("seeds", "units"):
+                each = settle["differs"][key], settle["equal"][key]
+                assert settle[key] == (None if None in each else max(each))
+                said = settle["words"]
+                assert not settle[key] or f"{settle[key]:,} " in said or "large enough" in said
+            if settle["both"]:
+                seeds, units = settle["both"]["seeds"], settle["both"]["units"]
+                assert settle["seeds"] is settle["units"] is None
+                assert power(d, MARGIN, seeds, units, level) >= 0.8
+                assert f"{seeds} seeds with {units:,} patients" in settle["words"]
+
+
+def test_the_methods_name_what_was_done(facts):
+    """Data, starts, recipe, rates, seeds, families, margin, versions: each with its number."""
+    text, data = facts["methods"], facts["data"]
+    assert len(text.split("\n\n")) == 5
+    test = next(part for part in data["parts"] if part["part"] == "test")
+    for said in (
+        f"{data['n_labelled']} labelled images of 50 patients", f"Test: {test['images']} images of",
+        "reference is w", "moments:w: random values with each tensor's mean and variance of w",
+        "test_resnet", "batches of 32", "(0.001, 0.003)", "linear probe", "2 seeds",
+        "margin of 0.02",
+        "8 comparisons of starts", "6 comparisons of policies", "Holm", "Obuchowski-Rockette",
+        f"torch {facts['environment']['torch']}", "50 % and 100 % of the units",
+    ):  # fmt: skip
+        assert said in text, said

@@ -1,5 +1,6 @@
 """radstart compare."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,7 +120,7 @@ def compare(
     else:
         spec = StudySpec(
             data=DataSpec(
-                path=str(data.resolve()),
+                path=os.path.realpath(data),  # resolve() fails on a link to itself
                 labels=found_labels(data, labels),
                 image_column=image_column,
                 label_column=label_column,
@@ -211,4 +212,4 @@ def _number(text: str, option: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise RadstartError("not a number", option, text) from None
+        raise RadstartError("not a number", option, text, "write numbers: 0.1,1.0") from None

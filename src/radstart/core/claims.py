@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from radstart.core.errors import RadstartError
+from radstart.core.files import os_reason
 from radstart.core.processes import machine, process_start
 
 LEASE = 60.0  # seconds without a sign of life, by the watcher's own clock
@@ -60,7 +61,7 @@ class Claims:
             made = _make(path, json.dumps(self._identity()))
         except OSError as error:
             raise RadstartError(
-                "cannot write", str(path), error.strerror or str(error), "choose another --out"
+                "cannot write", str(path), os_reason(error), "choose another --out"
             ) from error
         if not made:
             return None

@@ -7,6 +7,8 @@ one line on stderr with exit code 2. Anything else that escapes is a bug and kee
 import difflib
 from collections.abc import Iterable
 
+_SHOWN = 1000  # characters of a place, and of what was received there
+
 
 class RadstartError(Exception):
     """What is wrong, where, what was received, and what to do about it.
@@ -25,12 +27,25 @@ class RadstartError(Exception):
 
     def __str__(self) -> str:
         """Return the one line that a person reads."""
-        line = f"{self.where}: {self.what}" if self.where else self.what
+        line = f"{short(self.where, _SHOWN)}: {self.what}" if self.where else self.what
         if self.got:
-            line += f" (got {self.got})"
+            line += f" (got {short(self.got, _SHOWN)})"
         if self.remedy:
             line += f"; {self.remedy}"
-        return " ".join(line.split())
+        return one_line(line)
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line, "?" for what a terminal would not print as it stands."""
+    return "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+
+
+def short(text: str, most: int = 60) -> str:
+    """Return a text of `most` characters at most: the middle of a longer one is left out."""
+    if len(text) <= most:
+        return text
+    left = (most - 5) // 2
+    return f"{text[:left]} ... {text[-left:]}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -38,7 +53,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     A long list is left out where there is something near.
     """
-    known = list(known)
+    known = [short(name) for name in known]
+    name = short(name)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     meant = f"did you mean {' or '.join(close)}? " if close else ""
     if close and len(known) > 20:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -39,7 +40,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     except OSError as error:
         raise RadstartError(
-            "cannot write", str(path), error.strerror or str(error), "free space or choose --out"
+            "cannot write", str(path), os_reason(error), "free space or choose --out"
         ) from error
     finally:
         with suppress(OSError):
@@ -51,13 +52,13 @@ def temporary_name(name: str) -> str:
     return f".{name}.{socket.gethostname()}-{os.getpid()}.tmp"
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what writers that were killed left half-written in a folder.
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Remove what writers of `name` that were killed left half-written in a folder.
 
     Those of this machine are known by their process numbers; another machine's count as dead an
     hour after their last change.
     """
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(f".{name}.*.tmp"):
         host, _, pid = path.name.removesuffix(".tmp").rpartition("-")
         if not pid.isdecimal():
             continue
@@ -95,8 +96,8 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; absent or broken files are the user's error, one line."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RadstartError("cannot read", str(path), _reason(error)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
 
 
 def write_toml(path: Path, value: Mapping[str, Any]) -> None:
@@ -112,8 +113,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RadstartError("cannot read", str(path), _reason(error)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
 
 
 def without_none(value: Any) -> Any:
@@ -125,5 +126,15 @@ def without_none(value: Any) -> Any:
     return value
 
 
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def os_reason(error: OSError) -> str:
+    """Return the system's words for an error, also where a library has wrapped its number."""
+    wrapped = re.search(r"\[errno ([0-9]+)\]", str(error), re.IGNORECASE)
+    number = int(wrapped[1]) if wrapped else error.errno
+    return os.strerror(number) if number else error.strerror or str(error)
+
+
+def _unreadable(path: Path, error: Exception) -> RadstartError:
+    if isinstance(error, OSError):
+        return RadstartError("cannot read", str(path), os_reason(error), "check the path")
+    got = "too many brackets" if isinstance(error, RecursionError) else str(error)
+    return RadstartError("cannot read", str(path), got, "mend it")

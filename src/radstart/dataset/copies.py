@@ -90,7 +90,11 @@ def _make(dataset: Dataset, path: Path, shape: tuple[int, ...], progress: Progre
             checksum = zlib.crc32(into.data, checksum)
             task.advance(stop - start)
     facts = {"shape": list(shape), "dtype": "uint8", "checksum": checksum, "made_from": "pixels"}
-    write_toml(path.with_suffix(".toml"), facts)
+    try:
+        write_toml(path.with_suffix(".toml"), facts)
+    except RadstartError:
+        path.unlink(missing_ok=True)  # without its checksum it is of no use
+        raise
 
 
 def _top(dataset: Dataset) -> int:

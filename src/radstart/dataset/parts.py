@@ -84,13 +84,15 @@ def assign_parts(
             "shares must be above 0 and leave some for training",
             "validation and test share",
             f"{validation_share} and {test_share}",
+            "for instance 0.1 and 0.15",
         )
     n_units = len(set(units.unit[labelled]))
     if n_units < len(PARTS):
         raise RadstartError(
             f"fewer units than parts: train, validation and test need a {units.kind} each",
-            got=f"{n_units} with {int(labelled.sum())} labelled images",
-            remedy="add data",
+            "parts",
+            f"{n_units} with {int(labelled.sum())} labelled images",
+            "add data",
         )
     shares = (1 - validation_share - test_share, validation_share, test_share)
     named = test_fold is not None or validation_fold is not None
@@ -107,7 +109,9 @@ def assign_parts(
         lacking = "train" if (part == "test").any() else "test"
         raise RadstartError(
             f"the {source} gives no {lacking} part",
-            remedy='name another --split-column, or "" to have the parts drawn',
+            "parts",
+            ", ".join(f"{name} {int((part == name).sum())}" for name in PARTS),
+            'name another --split-column, or "" to have the parts drawn',
         )
     if not (part == "validation").any():
         training = part == "train"
@@ -159,8 +163,9 @@ def check_classes(part: Strings, label: Strings, units: Units, hint: str = "") -
             enough = n >= len(PARTS) and hint
             raise RadstartError(
                 f"class {name!r} is missing from the {which} part",
-                got=f"{int(of_class.sum())} images of {n} units in all",
-                remedy=hint
+                "parts",
+                f"{int(of_class.sum())} images of {n} units in all",
+                hint
                 if enough
                 else "a class needs units in all 3 parts: add data, or leave "
                 "it out by emptying its labels",
@@ -210,7 +215,9 @@ def _from_folds(
             '--fold-column "" to have the parts drawn',
         )
     if test_fold is not None and test_fold == validation_fold:
-        raise RadstartError("test and validation are the same fold", "--test-fold", test_fold)
+        raise RadstartError(
+            "test and validation are the same fold", "--test-fold", test_fold, "name two folds"
+        )
     test = test_fold or next(name for name in reversed(folds) if name != validation_fold)
     left = [name for name in folds if name != test]
     validation = validation_fold or (_before(folds, test) if len(left) > 1 else "")

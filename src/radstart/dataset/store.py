@@ -107,10 +107,14 @@ def open_dataset(path: Path) -> Dataset:
         RadstartError: absent, incomplete, damaged, or made by a newer radstart.
     """
     if not (path / "dataset.toml").is_file():
-        raise RadstartError("is not a dataset folder (no dataset.toml)", str(path))
+        raise RadstartError(
+            "is not a dataset folder", str(path), "no dataset.toml", "choose another --out"
+        )
     facts = read_toml(path / "dataset.toml")
     schema = facts.get("schema")
-    if not isinstance(schema, int) or schema > SCHEMA:
+    if type(schema) is not int:
+        raise RadstartError("is damaged", f"{path}/dataset.toml", f"schema {schema}", _DAMAGED)
+    if schema > SCHEMA:
         raise RadstartError(
             "was made by a newer radstart",
             str(path),

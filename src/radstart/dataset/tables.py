@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radstart.core.errors import RadstartError
-from radstart.core.files import whole_file
+from radstart.core.files import os_reason, whole_file
 
 Strings = NDArray[np.object_]
+_AGAIN = "delete the dataset folder and run again"
 
 ROW_SCHEMA = pa.schema(
     [("row", pa.int64()), ("image", pa.string()), ("line", pa.int64())]
@@ -51,12 +52,11 @@ def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise RadstartError(
-            "cannot read the table", str(path), str(error), "delete the dataset folder, run again"
-        ) from error
+        reason = os_reason(error) if isinstance(error, OSError) else str(error)
+        raise RadstartError("cannot read the table", str(path), reason, _AGAIN) from error
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
-        raise RadstartError("columns are missing", str(path), f"no {', '.join(missing)}")
+        raise RadstartError("columns are missing", str(path), f"no {', '.join(missing)}", _AGAIN)
     frame: pd.DataFrame = table.select(schema.names).to_pandas()
     return frame
 

@@ -1,13 +1,15 @@
 """What makes rows contradict each other, and what makes a source unfit."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from radstart.core.errors import RadstartError, nearest
+from radstart.core.errors import RadstartError, nearest, short
 from radstart.dataset import natural
 from radstart.ingest.listing import Listing, Record, Rejected
 
+_CORRECT = "correct the wrong one"
 _ABSENT = frozenset(
     {"normal", "negative", "no", "none", "healthy", "benign", "0", "false", "control", "absent"}
 )
@@ -40,12 +42,13 @@ def without_repeats(records: Iterable[Record]) -> tuple[list[Record], list[Rejec
         named = [row for label, row in first.items() if label]
         if len(named) > 1:
             reason = "one image under two labels: " + " and ".join(map(_labelled, named[:2]))
-            rejected += [Rejected(row.line, image, reason) for row in rows]
+            rejected += [Rejected(row.line, image, reason, _CORRECT) for row in rows]
             continue
         keep = named[0] if named else rows[0]
         kept.append(keep)
         reason = f"the image stands in {keep.place} already"
-        rejected += [Rejected(row.line, image, reason) for row in rows if row is not keep]
+        remedy = "take one of the two out"
+        rejected += [Rejected(row.line, image, reason, remedy) for row in rows if row is not keep]
     return kept, rejected
 
 
@@ -68,7 +71,7 @@ def without_contradictions(
         other = next(row for name, row in of_label.items() if name != label)
         pair = sorted((record, other), key=lambda row: (row.line, row.image))
         reason = "the same picture under two labels: " + " and ".join(map(_labelled, pair))
-        rejected.append(Rejected(record.line, record.image, reason))
+        rejected.append(Rejected(record.line, record.image, reason, _CORRECT))
     return kept, rejected
 
 
@@ -84,10 +87,11 @@ def too_many(
     limit: float,
 ) -> RadstartError:
     """Return the error that says how many rows were rejected, why, and which was the first."""
-    kinds = Counter(row.reason.split(":")[0] for row in rejected)
+    kinds = Counter(re.split("[:(]", row.reason)[0].strip() for row in rejected)
     listed = ", ".join(f"{n} x {kind}" for kind, n in kinds.most_common(4))
     first = rejected[0]
-    place = (f"line {first.line} " if first.line else "") + (first.image or "(no name)")
+    named = short(first.image.strip(), 120) or "(no name)"
+    place = (f"line {first.line} " if first.line else "") + named
     splits: dict[str, set[str]] = {}
     for record in listing.records:
         if record.image in images and record.values.get("split"):
@@ -114,12 +118,12 @@ def class_order(labels: set[str], listing: Listing, positive: str | None) -> tup
         raise RadstartError(
             f"the label column {listing.target!r} has {'one value' if names else 'no values'}",
             listing.where,
-            repr(names[0]) if names else "",
+            repr(short(names[0])) if names else f"{len(listing.records)} rows without a label",
             "name another with --label-column",
         )
     if positive is not None and (positive not in names or len(names) != 2):
         raise RadstartError(
-            "is none of two classes", "positive class", repr(positive), nearest(positive, names)
+            "is none of two classes", "--positive", repr(positive), nearest(positive, names)
         )
     if len(names) == 2:
         absent = [name for name in names if name.lower() in _ABSENT]

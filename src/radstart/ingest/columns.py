@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from radstart.core.errors import RadstartError, nearest
+from radstart.core.errors import RadstartError, nearest, short
 from radstart.ingest.csv_file import Table
 
 RECOGNISED: Mapping[str, str] = {
@@ -50,7 +50,7 @@ def choose_columns(table: Table, columns: Columns) -> dict[str, str]:
         option = f"--{meaning}-column"
         if wanted == "":
             if meaning in _NEEDED:
-                raise RadstartError("cannot be switched off", option)
+                raise RadstartError("cannot be switched off", option, '""', "name a column")
             if meaning in _GROUPS and usual and any(table.column(usual)):
                 raise RadstartError(
                     f"column {usual!r} groups images and cannot be switched off: images of one "
@@ -68,10 +68,20 @@ def choose_columns(table: Table, columns: Columns) -> dict[str, str]:
         if name not in table.header:
             raise _absent(table, meaning, name)
         if table.header.count(name) > 1:
-            raise RadstartError("a column stands twice in the header", str(table.path), repr(name))
+            raise RadstartError(
+                "a column stands twice in the header",
+                str(table.path),
+                repr(name),
+                "rename one of the two",
+            )
         chosen[meaning] = name
     if chosen["image"] == chosen["label"]:
-        raise RadstartError("image and label are the same column", str(table.path), chosen["label"])
+        raise RadstartError(
+            "image and label are the same column",
+            str(table.path),
+            repr(chosen["label"]),
+            "name another with --label-column",
+        )
     return chosen
 
 
@@ -85,8 +95,9 @@ def _recognised(table: Table, meaning: str) -> str:
 
 def _absent(table: Table, meaning: str, name: str) -> RadstartError:
     return RadstartError(
-        f"has no {meaning} column {name!r}",
+        f"has no {meaning} column {short(name)!r}",
         str(table.path),
-        remedy=f"name one with --{meaning}-column: "
+        f"{len(table.header)} columns",
+        f"name one with --{meaning}-column: "
         + nearest(name, [column for column in table.header if column]),
     )

@@ -56,9 +56,10 @@ def read_csv(path: Path, expected: frozenset[str] = frozenset()) -> Table:
     """
     try:
         content = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a zero character in the path
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise RadstartError(
-            "cannot read the labels", str(path), error.strerror or str(error), "check --labels"
+            "cannot read the labels", str(path), reason, "check --labels"
         ) from error
     if not content.strip():
         raise RadstartError("is empty", str(path), f"{len(content)} bytes", "check --labels")

@@ -12,6 +12,8 @@ from radstart.ingest.columns import RECOGNISED, Columns, choose_columns
 from radstart.ingest.csv_file import Table, read_csv
 from radstart.ingest.readers import SUFFIXES
 
+_RELATIVE = "write it relative to DATA, or copy the image there"
+_COPY = "copy it into DATA"
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 
 
@@ -31,11 +33,12 @@ class Record:
 
 @dataclass(frozen=True)
 class Rejected:
-    """One refused row: its line, its image as it was written, and why."""
+    """One refused row: its line, its image as it was written, why, and what mends it."""
 
     line: int
     image: str
     reason: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def list_csv(data: Path, labels: Path, columns: Columns) -> Listing:
     Raises:
         RadstartError: the CSV cannot be read or a column is missing (see `choose_columns`).
     """
-    path = labels if labels.exists() or not (data / labels).exists() else data / labels
+    inside = not os.path.exists(labels) and os.path.exists(data / labels)
+    path = data / labels if inside else labels
     named = {value for value in vars(columns).values() if value}
     table = read_csv(path, frozenset(RECOGNISED.values()) | named)
     chosen = choose_columns(table, columns)
@@ -93,12 +97,11 @@ def list_csv(data: Path, labels: Path, columns: Columns) -> Listing:
     rejected: list[Rejected] = []
     for index, cell in enumerate(table.raw(chosen["image"])):
         line = table.lines[index]
+        image, reason, remedy = _inside(root, cell)
         if table.faults[index]:
-            rejected.append(Rejected(line, cell, table.faults[index]))
-            continue
-        image, reason = _inside(root, cell)
+            reason, remedy = table.faults[index], "quote what holds the delimiter"
         if reason:
-            rejected.append(Rejected(line, cell, reason))
+            rejected.append(Rejected(line, cell, reason, remedy))
             continue
         paths[image] = root / image
         values = {meaning: column[index] for meaning, column in cells.items()}
@@ -119,27 +122,28 @@ def _table_digest(table: Table) -> str:
     return digest([table.content.hex()], 32)
 
 
-def _inside(root: Path, cell: str) -> tuple[str, str]:
-    """Return the path inside DATA that a cell names, or the reason why there is none."""
+def _inside(root: Path, cell: str) -> tuple[str, str, str]:
+    """Return the path inside DATA that a cell names, or why there is none and what mends it."""
     if not cell.strip():
-        return "", "no image is named"
+        return "", "no image is named", "fill the cell in"
     try:
         found = ""
         for name in _spellings(cell):
             pure = PurePosixPath(name)
             if pure.is_absolute() or name[1:3] in (":/", ":\\") or name.startswith("\\"):
-                return "", "an absolute path: images lie inside DATA"
+                return "", "an absolute path: images lie inside DATA", _RELATIVE
             if ".." in pure.parts:
-                return "", "a path with '..': images lie inside DATA"
+                return "", "a path with '..': images lie inside DATA", _RELATIVE
             found = found or str(pure)
             if (root / pure).exists():
                 found = str(pure)
                 break
-        if not (root / found).resolve().is_relative_to(root):
-            return "", "a link out of DATA"
-    except (OSError, ValueError, RuntimeError) as error:
-        return "", f"not a path ({error})"
-    return found, ""
+        if not Path(os.path.realpath(root / found)).is_relative_to(root):
+            return "", "a link out of DATA", _COPY
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        return "", f"not a path: {reason}", "correct the name"
+    return found, "", ""
 
 
 def _spellings(cell: str) -> list[str]:
@@ -171,12 +175,9 @@ def list_folders(data: Path, columns: Columns) -> Listing:
     for folder, below, files in os.walk(root):
         below[:] = sorted(name for name in below if not name.startswith("."))
         links = [path for path in map(Path(folder).joinpath, below) if path.is_symlink()]
-        rejected += [
-            Rejected(
-                0, printable(path.relative_to(root).as_posix()), "a linked folder is not entered"
-            )
-            for path in links
-        ]
+        for path in links:
+            name = printable(path.relative_to(root).as_posix())
+            rejected.append(Rejected(0, name, "a linked folder is not entered", _COPY))
         for file in sorted(files):
             path = Path(folder, file)
             if file.startswith(".") or path.suffix.lower() not in SUFFIXES:
@@ -185,11 +186,12 @@ def list_folders(data: Path, columns: Columns) -> Listing:
             levels = image.parts[:-1]
             if printable(str(image)) != str(image):
                 reason = "a name that is not UTF-8"
-                rejected.append(Rejected(0, printable(image.as_posix()), reason))
-            elif not path.resolve().is_relative_to(root):
-                rejected.append(Rejected(0, image.as_posix(), "a link out of DATA"))
+                rejected.append(Rejected(0, printable(image.as_posix()), reason, "rename it"))
+            elif not Path(os.path.realpath(path)).is_relative_to(root):
+                rejected.append(Rejected(0, image.as_posix(), "a link out of DATA", _COPY))
             elif len(levels) < (2 if splits else 1):
-                rejected.append(Rejected(0, image.as_posix(), "lies in no class folder"))
+                reason = "lies in no class folder"
+                rejected.append(Rejected(0, image.as_posix(), reason, "move it into one"))
             else:
                 values = {"label": levels[1] if splits else levels[0]}
                 values |= {"split": levels[0]} if splits and columns.split is None else {}
@@ -201,7 +203,8 @@ def list_folders(data: Path, columns: Columns) -> Listing:
         raise RadstartError(
             "the images lie in one folder only" if n_classes else "no class folders with images",
             str(data),
-            remedy=(f"--labels {tables[0]}" if tables else "name a CSV with --labels")
+            f"{len(records) + len(rejected)} images",
+            (f"--labels {tables[0]}" if tables else "name a CSV with --labels")
             + ", or make one folder for each class",
         )
     return Listing(

@@ -4,7 +4,6 @@ import errno
 import hashlib
 import os
 import shutil
-import socket
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from radstart.core.errors import RadstartError
+from radstart.core.errors import RadstartError, one_line, short
+from radstart.core.files import os_reason, remove_leftovers, temporary_name
 from radstart.core.progress import Progress
-from radstart.dataset import Dataset, PixelWriter, open_dataset, save_dataset
+from radstart.dataset import Dataset, PixelWriter, open_dataset, save_dataset, text
 from radstart.ingest.checks import (
     Stored,
     class_order,
@@ -69,12 +69,53 @@ def ingest_folder(
             another dataset in `out`, or nothing can be written.
     """
     progress = progress or Progress()
-    columns = columns or Columns()
-    if not data.is_dir():
-        raise RadstartError("is not a folder", str(data), remedy="name the folder of the images")
-    if out.resolve().is_relative_to(data.resolve()):
+    dataset = _ingest(
+        data, out, labels, columns or Columns(), positive, max_side, max_rejected, replace, progress
+    )
+    for line in _left_out(dataset):
+        progress.line(line)
+    return dataset
+
+
+def _left_out(dataset: Dataset) -> list[str]:
+    """Return a line each for rows without a label and for rejected rows, where there are any."""
+    lines = []
+    if count := int((text(dataset.rows, "label") == "").sum()):
+        lines.append(f"unlabelled  {count} of {len(dataset)} images: they take no part")
+    if count := len(dataset.rejected):
+        line, image, reason = dataset.rejected.fillna("").iloc[0]
+        place = (f"line {line} " if line else "") + (short(image.strip(), 120) or "(no name)")
+        total = len(dataset) + count
+        where = dataset.path / "rejected.parquet"
+        said = one_line(f"{count} of {total} rows, all in {where}, first {place}: {reason}")
+        lines.append(f"rejected    {said}")
+    return lines
+
+
+def _ingest(
+    data: Path,
+    out: Path,
+    labels: Path | None,
+    columns: Columns,
+    positive: str | None,
+    max_side: int,
+    max_rejected: float,
+    replace: bool,
+    progress: Progress,
+) -> Dataset:
+    if not os.path.isdir(data):  # is_dir() raises where a name is too long
         raise RadstartError(
-            "lies inside DATA, which is never written to", str(out), remedy="choose another --out"
+            "is not a folder",
+            str(data),
+            "a file" if os.path.exists(data) else "no such path",
+            "name the folder of the images",
+        )
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(data)):
+        raise RadstartError(
+            "lies inside DATA, which is never written to",
+            str(out),
+            f"DATA = {data}",
+            "choose another --out",
         )
     if max_side < 8:
         raise RadstartError("is out of range", "longest side", str(max_side), "at least 8 pixels")
@@ -83,16 +124,18 @@ def ingest_folder(
         source = listing.fingerprint(_VERSION, str(max_side), positive or "")
         held = open_dataset(out) if out.exists() and any(out.iterdir()) else None
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise RadstartError("cannot be read", str(error.filename or data), reason) from error
+        where = os.fsdecode(error.filename or data)
+        raise RadstartError(
+            "cannot be read", where, os_reason(error), "check the path and its permissions"
+        ) from error
     if held is not None and held.facts.get("source") == source:
         return held
     class_order({record.values["label"] for record in listing.records}, listing, positive)
     # named by machine and process, so that a later call can tell what a killed one left behind
-    temporary = out.with_name(f".{out.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    temporary = out.with_name(temporary_name(out.name))
     made = [parent for parent in out.parents if not parent.exists()]
     try:
-        _sweep(out)
+        remove_leftovers(out.parent, out.name)
         temporary.mkdir(parents=True)
         _build(temporary, data, listing, source, positive, max_side, max_rejected, progress)
         _sync(temporary)
@@ -107,10 +150,12 @@ def ingest_folder(
                 raise
             return _same(open_dataset(out), open_dataset(temporary))  # another process was first
     except OSError as error:
-        reason = error.strerror or str(error)
         raise RadstartError(
-            "cannot write the dataset", str(out), reason, "free space or choose --out"
+            "cannot write the dataset", str(out), os_reason(error), "free space or choose --out"
         ) from error
+    except RadstartError as error:
+        error.where = error.where.replace(str(temporary), str(out))
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):  # leave no empty folders behind; stops at one that is in use
@@ -125,7 +170,8 @@ def _same(held: Dataset, made: Dataset) -> Dataset:
         raise RadstartError(
             "holds a dataset made from other images, labels or columns (or they have changed)",
             str(held.path),
-            remedy="choose another --out, or delete this folder",
+            f"{len(made)} images, target {made.target!r}, classes {', '.join(made.classes)}",
+            "choose another --out, or delete this folder",
         )
     return held
 
@@ -171,7 +217,7 @@ def _build(
         rejected={
             "line": [row.line for row in rejected],
             "image": [row.image for row in rejected],
-            "reason": [row.reason for row in rejected],
+            "reason": [f"{row.reason}; {row.remedy}" for row in rejected],
         },
         source=source,
         columns=listing.columns,
@@ -187,11 +233,11 @@ def _decode(
     seen: dict[str, Stored] = {}
     ordered = sorted(records, key=lambda record: record.image)
 
-    def read(record: Record) -> tuple[str, Pixels] | str:
+    def read(record: Record) -> tuple[str, Pixels] | Unreadable:
         try:
             pixels = read_raster(listing.paths[record.image])
         except Unreadable as error:
-            return str(error)
+            return error
         return _content(pixels), _capped(pixels, max_side)
 
     with (
@@ -204,8 +250,9 @@ def _decode(
         for start in range(0, len(ordered), _BATCH):
             batch = ordered[start : start + _BATCH]
             for record, result in zip(batch, pool.map(read, batch), strict=True):
-                if isinstance(result, str):
-                    rejected.append(Rejected(record.line, record.image, result))
+                if isinstance(result, Unreadable):
+                    why = result.reason, result.remedy
+                    rejected.append(Rejected(record.line, record.image, *why))
                     continue
                 content, pixels = result
                 if content not in seen:
@@ -238,25 +285,6 @@ def _capped(pixels: Pixels, max_side: int) -> Pixels:
         pixels, size, interpolation=cv2.INTER_AREA
     )
     return shrunk
-
-
-def _sweep(out: Path) -> None:
-    """Remove what killed processes of this machine left beside `out`."""
-    prefix = f".{out.name}.{socket.gethostname()}-"
-    for left in out.parent.iterdir() if out.parent.is_dir() else ():
-        pid = left.name.removeprefix(prefix).removesuffix(".tmp")
-        if left.name == f"{prefix}{pid}.tmp" and pid.isdecimal() and not _alive(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _sync(folder: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, nctdtr, ndtri, softmax
+from scipy.special import expit, nctdtr, ndtri, softmax, stdtr
 
 from radstart.core.errors import RadstartError
 from radstart.core.random import stream
@@ -130,20 +130,42 @@ def smallest_difference(
 
 
 def needed(
-    pilot: PairedDifference, difference: float, power: float = 0.8, level: float = 0.95
+    pilot: PairedDifference,
+    difference: float,
+    power: float = 0.8,
+    level: float = 0.95,
+    seeds: int | None = None,
 ) -> Needed:
     """Return how many seeds, and how many patients, would give this power, each alone.
 
     More seeds never remove the patients' variance, and more patients never that of the seeds:
     None where the target stays out of reach (or beyond 1,000 seeds, 10 million patients).
+
+    Args:
+        pilot: a finished comparison.
+        difference: the true difference, in the metric's units.
+        power: the chance wanted.
+        level: of the interval.
+        seeds: with how many the patients are counted, the pilot's where None.
     """
-    spread, units = spread_of(pilot), pilot.n_units
-    return Needed(
-        seeds=_least(lambda n: _power(spread, difference, n, units, level), MOST_SEEDS, power),
-        units=_least(
-            lambda n: _power(spread, difference, pilot.n_seeds, n, level), MOST_UNITS, power
-        ),
-    )
+    return _needed(pilot, seeds, power, lambda s, n, p: _power(s, difference, n, p, level))
+
+
+def needed_equal(
+    pilot: PairedDifference,
+    margin: float,
+    power: float = 0.8,
+    level: float = 0.90,
+    seeds: int | None = None,
+) -> Needed:
+    """Return how many seeds, and patients, would show equality within the margin, each alone.
+
+    The chance is that of two one-sided tests where the arms do not differ at all, that is, that
+    an interval of this level lies inside (-margin, margin): 2 F(margin / sqrt(V') - c) - 1, with F
+    and its quantile c those of t with df' (as Chow, Shao & Wang, Sample Size Calculations in
+    Clinical Research, section 3.2, give it for a known variance). Arguments as in `needed`.
+    """
+    return _needed(pilot, seeds, power, lambda s, n, p: _power_equal(s, margin, n, p, level))
 
 
 def planned_difference(
@@ -216,6 +238,21 @@ def _assumptions(entry: Metric, units: int, seeds: int) -> str:
     )
 
 
+def _needed(
+    pilot: PairedDifference,
+    seeds: int | None,
+    power: float,
+    chance: Callable[[Spread, int, int], float],
+) -> Needed:
+    """Return the least seeds with the pilot's patients, and the least patients with the seeds."""
+    spread, units = spread_of(pilot), pilot.n_units
+    fixed = pilot.n_seeds if seeds is None else seeds
+    return Needed(
+        seeds=_least(lambda n: chance(spread, n, units), MOST_SEEDS, power),
+        units=_least(lambda n: chance(spread, fixed, n), MOST_UNITS, power),
+    )
+
+
 def _least(reached: Callable[[int], float], most: int, power: float) -> int | None:
     """Return the least number from 2 to `most` with this power, by doubling and bisection."""
     low, high = 1, 2
@@ -236,6 +273,16 @@ def _power(spread: Spread, difference: float, seeds: int, units: int, level: flo
     if variance == 0.0:
         return float(difference != 0.0)
     return _chance(abs(difference) / math.sqrt(variance), df, quantile(level, df))
+
+
+def _power_equal(spread: Spread, margin: float, seeds: int, units: int, level: float) -> float:
+    variance, df = spread.variance_and_df(seeds, units)
+    if math.isnan(variance):
+        return math.nan
+    if variance == 0.0:
+        return 1.0
+    room = margin / math.sqrt(variance) - quantile(level, df)
+    return max(0.0, 2.0 * float(stdtr(df, room)) - 1.0)
 
 
 def _smallest(spread: Spread, seeds: int, units: int, power: float, level: float) -> float:

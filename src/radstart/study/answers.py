@@ -1,4 +1,4 @@
-"""Words for the facts: the answer in two sentences, the warnings, the methods paragraph."""
+"""Words for the facts: the answer in two sentences, the warnings."""
 
 from collections import Counter
 from typing import Any
@@ -117,36 +117,3 @@ def warnings(facts: dict[str, Any], edges: list[str]) -> list[str]:
             "narrow them."
         )
     return listed + edges
-
-
-def methods(facts: dict[str, Any]) -> str:
-    """Return the paragraph on how it was done."""
-    question, data = facts["question"], facts["data"]
-    recipe = question["recipe"]
-    source = {
-        "split column": "the given split",
-        "folds": "whole folds",
-        "drawn": "a draw by unit, stratified by class",
-        "regrouped": "a new draw by unit in the proportions of the given split",
-    }.get(data["parts_from"], data["parts_from"])
-    unit = data["unit"] + ("" if data["patients_known"] else " (patients unknown)")
-    return (
-        f"Parts came from {source}; the sampling unit is the {unit}. Every arm was trained with "
-        f"one recipe (AdamW, batches of {recipe['batch_size']}, weight decay "
-        f"{recipe['weight_decay']:g}, gradient norm at most {recipe['clip']:g}) in its own input "
-        "convention and at its own learning rate, chosen per arm, policy and budget by the "
-        "validation loss on seed 0's draw from one grid that grew for all arms alike where an "
-        "edge won. The rate stayed up until the validation loss had not improved in "
-        f"{recipe['plateau_checks']} looks, then fell to {recipe['decay']:g} of it from the best "
-        f"state, and training stopped after {recipe['final_checks']} further looks without "
-        "improvement; runs that met the step limit first are called not converged. Frozen "
-        "backbones got a ridge-penalised linear probe fitted to convergence, its penalty chosen "
-        "on validation. Seeds are shared: seed s of every arm shares the draw of the budget, the "
-        "data order and the augmentation, hence the crossed form: patient jackknife + "
-        "between-seed variance of the paired difference (Obuchowski-Rockette), modified "
-        "Satterthwaite t, logit ellipse. p-values of the primary metric are Holm-adjusted over "
-        "arms x policies x budgets, those of policies over a family of their own; practical "
-        "equality is two one-sided tests against the margin, not adjusted. Intervals cover new "
-        "patients of this source and new seeds, not new sites or training pools. The test part "
-        "was read once, after all choices."
-    )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from radstart.core.errors import RadstartError
 from radstart.training import Task
@@ -37,6 +38,16 @@ class Cell:
     def stacked(self, seeds: Iterable[int] | None = None) -> Any:
         """Return (S, N) or (S, N, C) for these seeds, all by default, ascending."""
         return np.stack([self.scores[s] for s in sorted(seeds or self.scores)])
+
+    def probabilities(self, n_classes: int) -> NDArray[np.float64] | None:
+        """Return (S, N, C), or None where cases are not of one of C >= 2 classes each."""
+        scores, labels = np.asarray(self.stacked(), dtype=np.float64), self.labels
+        if labels is None or np.asarray(labels).dtype.kind not in "iu" or np.ndim(labels) != 1:
+            return None
+        if scores.ndim == 2 and n_classes == 2:
+            scores = np.stack([1.0 - scores, scores], axis=2)
+        fits = scores.ndim == 3 and scores.shape[2] == n_classes >= 2
+        return scores if fits and scores.min() >= 0.0 and scores.max() <= 1.0 else None
 
 
 @dataclass

@@ -1,12 +1,14 @@
 """The question of a study: one frozen value, the same from command line, TOML and Python."""
 
+import math
+import os
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from radstart.core.errors import RadstartError, nearest
+from radstart.core.errors import RadstartError, nearest, short
 from radstart.core.files import read_toml, write_toml
 from radstart.stats import METRICS
 from radstart.training import TASKS, policy_named
@@ -118,13 +120,8 @@ def checked(spec: StudySpec) -> StudySpec:
         ),
         ("budgets", spec.budgets, _distinct(spec.budgets), "each once"),
         ("seeds", spec.seeds, 1 <= spec.seeds <= 1000, "1 to 1000"),
-        ("seed", spec.seed, spec.seed >= 0, "0 or more"),
-        (
-            "margin",
-            spec.margin,
-            spec.margin >= 0,
-            "0 or more",
-        ),
+        ("seed", spec.seed, 0 <= spec.seed < 1 << 63, "0 to 2^63 - 1"),
+        ("margin", spec.margin, 0 <= spec.margin < math.inf, "0 or more"),
         ("level", spec.level, 0.5 <= spec.level < 1, "0.5 to below 1"),
         (
             "image_size",
@@ -136,12 +133,32 @@ def checked(spec: StudySpec) -> StudySpec:
     )
     for key, got, fine, wanted in ranges:
         if not fine:
-            raise RadstartError("out of range", key, str(got), f"use {wanted}")
+            raise RadstartError("out of range", key, _shown(got), f"use {wanted}")
+    _check_text(to_toml(spec))
     return replace(
         spec,
         metric=spec.metric or TASKS[spec.task].metrics[0],
         reference=spec.reference or names[0],
     )
+
+
+def _shown(value: object) -> str:
+    """Return a value as a person would write it."""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def _check_text(value: object, key: str = "") -> None:
+    """Refuse text that no file can hold: bytes of a path that are not UTF-8."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_text(item, name)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_text(item, key)
+    elif isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value):
+        raise RadstartError("is not UTF-8", key, value, "rename it")
 
 
 def _distinct(values: tuple[Any, ...]) -> bool:
@@ -169,28 +186,43 @@ def read_spec(path: Path) -> StudySpec:
     """
     values = read_toml(path)
     schema = values.pop("schema", SCHEMA)
-    if not isinstance(schema, int) or schema > SCHEMA:
-        raise RadstartError("made by a newer radstart", str(path), f"schema {schema}", "update")
-    data, arms = values.pop("data", None), values.pop("arm", None)
-    if not (isinstance(data, list) and len(data) == 1 and isinstance(data[0], dict)):
-        raise RadstartError("needs one [[data]] table", str(path), type(data).__name__)
-    if not (isinstance(arms, list) and arms and all(isinstance(arm, dict) for arm in arms)):
-        raise RadstartError("needs [[arm]] tables", str(path), type(arms).__name__)
+    if type(schema) is not int:
+        raise RadstartError("wrong type", f"{path}: schema", repr(schema), f"write {SCHEMA}")
+    if schema > SCHEMA:
+        got = f"schema {schema}, known up to {SCHEMA}"
+        raise RadstartError("made by a newer radstart", str(path), got, "update radstart")
+    data, arms = values.pop("data", []), values.pop("arm", [])
+    if not (_tables(data) and len(data) == 1):
+        remedy = "leave one" if _tables(data) else 'add [[data]] and path = "DATA"'
+        raise RadstartError("needs one [[data]] table", str(path), _count(data), remedy)
+    if not _tables(arms):
+        remedy = 'add [[arm]] and start = "random"'
+        raise RadstartError("needs [[arm]] tables", str(path), _count(arms), remedy)
     folder = path.resolve().parent
     known = _typed(DataSpec, data[0], path, "[[data]] ")
     known["path"] = str(folder / known.get("path", ""))
     if known.get("labels"):
         beside = folder / known["labels"]
-        known["labels"] = str(beside if beside.exists() else Path(known["path"], known["labels"]))
+        within = Path(known["path"], known["labels"])
+        known["labels"] = str(beside if os.path.exists(beside) else within)
     specs = tuple(_read_arm(_typed(ArmSpec, arm, path, "[[arm]] "), folder) for arm in arms)
     rest = _typed(StudySpec, values, path, "")
     return StudySpec(**{**rest, "data": DataSpec(**known), "arm": specs})
 
 
+def _tables(value: object) -> bool:
+    """Tell whether a value of TOML is an array of tables."""
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
+
+
+def _count(value: object) -> str:
+    return str(len(value)) if isinstance(value, list) else type(value).__name__
+
+
 def _read_arm(values: dict[str, Any], folder: Path) -> ArmSpec:
     spec = parse_arm(values.get("start", ""))
     if spec.kind in ("file", "run"):
-        spec = replace(spec, start=f"{spec.kind}:{folder / Path(spec.rest).expanduser()}")
+        spec = replace(spec, start=f"{spec.kind}:{folder / os.path.expanduser(spec.rest)}")
     return replace(spec, name=values.get("name", spec.name))
 
 
@@ -206,13 +238,17 @@ def _typed(
     result = {}
     for key, value in values.items():
         if key not in names:
-            raise RadstartError("unknown key", f"{path}: {place}{key}", "", nearest(key, names))
+            raise RadstartError(
+                "unknown key", f"{path}: {place}{short(key)}", "", nearest(key, names)
+            )
         if isinstance(value, int) and not isinstance(value, bool) and hints[key] is not int:
             value = float(value) if _accepts(hints[key], 0.5) else value
         if isinstance(value, list):
             value = tuple(float(v) if type(v) is int else v for v in value)
         if not _accepts(hints[key], value):
-            raise RadstartError("wrong type", f"{path}: {place}{key}", repr(value))
+            given = values[key]
+            wanted = f"write {_wanted(hints[key])}"
+            raise RadstartError("wrong type", f"{path}: {place}{key}", repr(given), wanted)
         result[key] = value
     return result
 
@@ -227,6 +263,17 @@ def _accepts(hint: Any, value: object) -> bool:
     return type(value) is hint
 
 
+def _wanted(hint: Any) -> str:
+    """Return in words what a field of this type holds."""
+    if get_origin(hint) is types.UnionType:
+        return _wanted(get_args(hint)[0])
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"a list: each {_wanted(get_args(hint)[0])}"
+    return {int: "a whole number", float: "a number", str: "text", bool: "true or false"}[hint]
+
+
 def extended(old: StudySpec, new: StudySpec) -> StudySpec:
     """Return the question of a study that is called again, perhaps with more in it.
 
@@ -237,7 +284,7 @@ def extended(old: StudySpec, new: StudySpec) -> StudySpec:
     """
     before, after = to_toml(old), to_toml(new)
     changed = [
-        f"{key} was {before[key]!r}, is {after[key]!r}"
+        f"{key} was {_differing(before[key], after[key])}, is {_differing(after[key], before[key])}"
         for key in before
         if key not in EXTENDABLE and before[key] != after[key]
     ]
@@ -263,20 +310,32 @@ def extended(old: StudySpec, new: StudySpec) -> StudySpec:
     return replace(new, arm=merged("arm"), policies=merged("policies"), budgets=merged("budgets"))
 
 
+def _differing(value: Any, other: Any) -> str:
+    """Return a value as it stands; of the data's table what differs from the other one alone."""
+    if not isinstance(value, list):
+        return repr(value)
+    return ", ".join(
+        f"{key} {value[0][key]!r}" for key in value[0] if value[0][key] != other[0][key]
+    )
+
+
 def absolute_arm(text: str) -> ArmSpec:
     """Read an arm as a person wrote it; its path is relative to the working folder."""
     spec = parse_arm(text)
     if spec.kind in ("file", "run"):
-        path = Path(spec.rest).expanduser().resolve()
-        return replace(spec, start=f"{spec.kind}:{path}")
+        return replace(spec, start=f"{spec.kind}:{absolute(spec.rest)}")
     return spec
+
+
+def absolute(path: str) -> str:
+    """Return a path from the root, links followed; never fails: who opens it says what is wrong."""
+    return os.path.realpath(os.path.expanduser(path))
 
 
 def found_labels(data: Path, labels: str) -> str:
     """Return the labels' path: as it stands, else inside DATA; without one, DATA/labels.csv."""
+    inside = str(data / (labels or "labels.csv"))
     if not labels:
-        inside = data / "labels.csv"
-        return str(inside.resolve()) if inside.is_file() else ""
-    given = Path(labels).expanduser()
-    inside = data / labels
-    return str((inside if not given.exists() and inside.exists() else given).resolve())
+        return absolute(inside) if os.path.isfile(inside) else ""
+    given = absolute(labels)
+    return absolute(inside) if not os.path.exists(given) and os.path.exists(inside) else given

@@ -1,6 +1,7 @@
 """Weight files on disk -> tensors by name. No pickle is ever executed."""
 
 import json
+import os
 import pickle
 import warnings
 from dataclasses import dataclass
@@ -40,8 +41,10 @@ def inspect_weights(path: Path) -> WeightsFile:
     Raises:
         RadstartError: nothing there, or a folder in no known layout.
     """
-    if not path.exists():
-        raise RadstartError("no such weights file or folder", str(path))
+    if not os.path.exists(path):
+        raise RadstartError(
+            "no such weights file or folder", str(path), remedy="correct the path of the arm"
+        )
     if path.is_file():
         return WeightsFile(path, file_sha256(path), None, None)
     tensors = path / "model.safetensors"
@@ -65,7 +68,11 @@ def inspect_weights(path: Path) -> WeightsFile:
     elif (path / "config.json").is_file():
         backbone, convention = _timm_layout(path / "config.json")
     else:
-        raise RadstartError("neither config.json nor receipt.toml in this folder", str(path))
+        raise RadstartError(
+            "neither config.json nor receipt.toml in this folder",
+            str(path),
+            remedy="name the file in it, with --backbone",
+        )
     return WeightsFile(tensors, file_sha256(tensors), backbone, convention)
 
 
@@ -81,7 +88,12 @@ def _timm_layout(path: Path) -> tuple[Backbone, Convention]:
             "config.json of the weights folder",
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise RadstartError("not timm's local layout", str(path), f"no {error}") from error
+        raise RadstartError(
+            "not timm's local layout",
+            str(path),
+            f"no {error}",
+            "name the file beside it, with --backbone",
+        ) from error
     return backbone, convention
 
 
@@ -109,14 +121,22 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise RadstartError(
-            "not a readable weights file", str(path), str(error).split("\n")[0]
+            "not a readable weights file",
+            str(path),
+            str(error).split("\n")[0],
+            "fetch it again, or save its state_dict as safetensors",
         ) from error
     for name in CONTAINERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(name), dict):
             loaded = loaded[name]
             break
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise RadstartError("no dictionary of tensors in this file", str(path), _kinds(loaded))
+        raise RadstartError(
+            "no dictionary of tensors in this file",
+            str(path),
+            _kinds(loaded),
+            "save the model's state_dict",
+        )
     if loaded and all(name.startswith("module.") for name in loaded):
         return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
     return dict(loaded)

@@ -4,6 +4,7 @@ Files are not trusted: the formats are a fixed list, the size is checked before 
 decoded, and whatever goes wrong inside the decoder is a reason, not a crash.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 MAX_PIXELS = 100_000_000
+_SAVE = "save it as PNG, JPEG, BMP, TIFF, GIF or WebP"
+_AGAIN = "fetch it again"
+_DEPTH = "save it with 8 or 16 bits"
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 class Unreadable(Exception):  # noqa: N818
-    """A file that is no image for us; the message is the reason."""
+    """A file that is no image for us: the reason, and what mends it."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        """Keep both."""
+        super().__init__(reason, remedy)
+        self.reason, self.remedy = reason, remedy
 
 
 def read_raster(path: Path) -> Pixels:
@@ -38,30 +47,48 @@ def read_raster(path: Path) -> Pixels:
     """
     try:
         if not path.is_file():
-            raise Unreadable("no such file" if not path.exists() else "not a file")
+            if path.exists():
+                raise Unreadable("not a file", "name the image inside it")
+            if path.is_symlink():
+                raise Unreadable("a link that leads nowhere", "mend the link")
+            raise Unreadable("no such file", "correct the name")
         if path.stat().st_size == 0:
-            raise Unreadable("an empty file (0 bytes)")
+            raise Unreadable("an empty file (0 bytes)", _AGAIN)
         with Image.open(path, formats=_FORMATS) as image:
             _check(image)
             return _canonical(_pixels(image))
     except Unreadable:
         raise
     except Image.DecompressionBombError as error:
-        raise Unreadable(f"claims more than {MAX_PIXELS // 10**6} million pixels") from error
+        raise _too_large(_number_in(str(error))) from error
     except UnidentifiedImageError as error:
-        raise Unreadable("not an image that can be read") from error
+        raise Unreadable("not an image that can be read", _SAVE) from error
     except OSError as error:
-        raise Unreadable(error.strerror or str(error) or "cannot be read") from error
+        if error.strerror:  # the disk's, not the decoder's
+            raise Unreadable(f"cannot be read: {error.strerror}", "make it readable") from error
+        raise Unreadable(f"cut off or broken: {error}", _AGAIN) from error
     except Exception as error:  # decoders raise anything on broken files
-        raise Unreadable(f"broken: {type(error).__name__} {error}") from error
+        raise Unreadable(f"broken: {type(error).__name__} {error}", _AGAIN) from error
 
 
 def _check(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
-        limit = f"more than {MAX_PIXELS // 10**6} million pixels"
-        raise Unreadable(f"claims {image.width} x {image.height} pixels, {limit}")
+        raise _too_large(f"{image.width} x {image.height}")
     if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise Unreadable(f"animated or of many pages ({getattr(image, 'n_frames', 0)} frames)")
+        raise Unreadable(
+            f"animated or of many pages ({getattr(image, 'n_frames', 0)} frames)",
+            "save the frame that counts by itself",
+        )
+
+
+def _number_in(text: str) -> str:
+    found = re.search("[0-9]+", text)
+    return found[0] if found else "too many"
+
+
+def _too_large(claimed: object) -> Unreadable:
+    limit = f"more than {MAX_PIXELS // 10**6} million"
+    return Unreadable(f"claims {claimed} pixels, {limit}", "save it smaller")
 
 
 def _pixels(image: Image.Image) -> Pixels:
@@ -71,10 +98,10 @@ def _pixels(image: Image.Image) -> Pixels:
     if mode.startswith("I"):
         values = np.asarray(turned)
         if values.min() < 0 or values.max() > 65535:
-            raise Unreadable("whole numbers outside of 0 to 65535")
+            raise Unreadable("whole numbers outside of 0 to 65535", _DEPTH)
         return values.astype(np.uint16)
     if mode == "F":
-        raise Unreadable("floating-point pixels")
+        raise Unreadable("floating-point pixels", _DEPTH)
     if mode in ("1", "L", "LA", "La"):
         return np.asarray(turned.convert("L") if mode == "1" else turned.getchannel(0), np.uint8)
     if mode in ("P", "PA"):

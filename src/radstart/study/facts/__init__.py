@@ -10,7 +10,7 @@ from typing import Any
 from radstart.core.files import write_json
 from radstart.core.hashing import digest
 from radstart.stats import PlannedDifference
-from radstart.study.answers import answer, methods, warnings
+from radstart.study.answers import answer, warnings
 from radstart.study.cells import read_cells
 from radstart.study.facts.comparisons import arm_pairs, compared, policy_pairs
 from radstart.study.facts.described import (
@@ -22,9 +22,12 @@ from radstart.study.facts.described import (
     processor,
     question,
 )
+from radstart.study.facts.disagreements import disagreements, write_pictures
+from radstart.study.facts.errors import calibration, confusion
 from radstart.study.facts.results import measured, run_table, seed_values, write_results
 from radstart.study.facts.strict import SCHEMA, number
-from radstart.study.facts.tuning import curves, edges, grid, total_seconds
+from radstart.study.facts.tuning import curves, edges, grid, times
+from radstart.study.methods import methods
 from radstart.study.prepare import Prepared
 from radstart.study.runs import RunSpec
 from radstart.study.spec import to_toml
@@ -49,6 +52,7 @@ def write_facts(
     seeds_of = {key: seed_values(prepared, cell) for key, cell in cells.items()}
     comparisons = compared(prepared, cells, arm_pairs(prepared))
     between = compared(prepared, cells, policy_pairs(prepared))
+    spent = times(prepared, table)
     facts: dict[str, Any] = {
         "schema": SCHEMA,
         "radstart": version("radstart"),
@@ -79,11 +83,16 @@ def write_facts(
             {"arm": a[0], "policy": a[1], "reference_policy": b[1], "budget": a[2], **row}
             for a, b, row in between
         ],
-        "environment": environment(prepared, round(total_seconds(prepared, table) / 60, 1)),
+        "confusion": confusion(cells, len(prepared.dataset.classes)),
+        "calibration": calibration(cells, len(prepared.dataset.classes), spec.level),
+        "disagreements": disagreements(prepared, cells),
+        "times": spent,
+        "environment": environment(prepared, round(sum(row["minutes"] for row in spent), 1)),
     }
     facts["methods"] = methods(facts)
     facts["warnings"] = warnings(facts, edges(facts["grid"]))
     facts["answer"] = answer(facts)
     write_results(prepared, facts)
+    write_pictures(prepared, facts["disagreements"])
     write_json(folder / "facts.json", facts)
     return facts

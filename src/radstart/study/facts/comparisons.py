@@ -13,6 +13,7 @@ from radstart.stats import (
     verdict,
 )
 from radstart.study.cells import Cell, Key
+from radstart.study.facts.settling import settling
 from radstart.study.facts.strict import ALPHA, number
 from radstart.study.prepare import Prepared
 
@@ -85,7 +86,8 @@ def _comparison(
     if found is None:
         return {**dict.fromkeys(_COMPARISON), "metric": spec.metric, "family": family,
                 "verdict": "cannot_tell", "qualifiers": ["no finished runs", *qualifiers],
-                "seed_differences": [], "seeds": 0}  # fmt: skip
+                "seed_differences": [], "seeds": 0,
+                "settle": settling(None, [], family, spec.margin, prepared.units.kind)}  # fmt: skip
     equal = found.p_equivalence(spec.margin) if spec.margin else math.nan
     direction = METRICS[spec.metric].higher_is_better
     said, also = verdict(found.difference, p_adjusted, equal, direction, ALPHA)
@@ -124,6 +126,9 @@ def _comparison(
         "seeds_dropped": dropped,
         "n_units": found.n_units,
         "detectable": _detectable(found),
+        "settle": settling(found, barred, family, spec.margin, prepared.units.kind)
+        if said == "cannot_tell"
+        else None,
         "note": "; ".join(found.notes) or None,
     }
 
@@ -131,7 +136,7 @@ def _comparison(
 _COMPARISON = (
     "metric", "difference", "ci_low", "ci_high", "df", "p", "p_adjusted", "p_equivalence",
     "family", "verdict", "qualifiers", "share_seeds", "share_patients", "seed_differences",
-    "seed_sd", "seed_sd_net", "seeds", "seeds_dropped", "n_units", "detectable", "note",
+    "seed_sd", "seed_sd_net", "seeds", "seeds_dropped", "n_units", "detectable", "settle", "note",
 )  # fmt: skip
 
 

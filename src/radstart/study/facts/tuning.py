@@ -10,7 +10,7 @@ from radstart.study.cells import read_part
 from radstart.study.facts.results import metric_value
 from radstart.study.facts.strict import number
 from radstart.study.prepare import Prepared
-from radstart.study.runs import RunSpec, is_done, outcome, run_id
+from radstart.study.runs import RunSpec, is_done, outcome, run_id, steps_per_epoch
 from radstart.training import LADDER, PENALTIES, POLICIES
 
 
@@ -104,12 +104,49 @@ def curves(prepared: Prepared, runs: list[RunSpec]) -> list[dict[str, Any]]:
     return listed
 
 
-def total_seconds(prepared: Prepared, table: pd.DataFrame) -> float:
-    """Return the time of all trainings, trials that lost included, and of all probes."""
-    trained = sum(
-        outcome(folder)["seconds"]
-        for folder in (prepared.folder / "trials").glob("*")
+def times(prepared: Prepared, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how long each arm took under each policy, all budgets and seeds together.
+
+    `trials` are trainings that lost the choice of a rate or were its trial alone; `runs` are those
+    that the answer rests on, their test predictions included. Images a second are the training
+    images of all trainings over their whole time, validation included; null for probes, which
+    read every image once.
+    """
+    trials = [
+        {"id": folder.name, **outcome(folder)}
+        for folder in sorted((prepared.folder / "trials").glob("*"))
         if is_done(folder)
-    )
-    probed = table["policy"].map(lambda policy: POLICIES[policy].probe)
-    return float(trained + table.loc[probed, "seconds"].sum())
+    ]
+    runs: list[dict[str, Any]] = [
+        {str(key): item for key, item in row.items()} for row in table.to_dict("records")
+    ]
+    listed = []
+    ids = {run["run"] for run in runs}
+    for arm, policy in product(prepared.spec.arm, prepared.spec.policies):
+        own = [run for run in runs if (run["arm"], run["policy"]) == (arm.name, policy)]
+        trained = [one for one in trials if (one["arm"], one["policy"]) == (arm.name, policy)]
+        lost = [one for one in trained if one["id"] not in ids]
+        seconds = sum(one["seconds"] for one in trained)
+        images = sum(_images(prepared, one) for one in trained)
+        listed.append(
+            {
+                "arm": arm.name,
+                "policy": policy,
+                "trials": len(lost),
+                "trial_minutes": sum(one["seconds"] for one in lost) / 60,
+                "runs": len(own),
+                "run_minutes": sum(run["seconds"] or 0.0 for run in own) / 60,
+                "minutes": sum(one["seconds"] or 0.0 for one in [*lost, *own]) / 60,
+                "images_per_second": number(images / seconds) if images and seconds else None,
+            }
+        )
+    return listed
+
+
+def _images(prepared: Prepared, trial: dict[str, Any]) -> float:
+    """Return how many training images a finished training read."""
+    if trial["seed"] >= prepared.spec.seeds or trial["budget"] not in prepared.spec.budgets:
+        return 0.0
+    images = len(prepared.drawn(trial["budget"], trial["seed"], "train"))
+    epochs = trial["steps"] / steps_per_epoch(images, prepared.recipe.batch_size)
+    return float(epochs * images)
