@@ -21,10 +21,12 @@ import radstart
 import radstart.study.prepare
 from conftest import QUICK
 from radstart.study.journal import read_journal
-from radstart.training import Recipe
+from radstart.training import Checkpoints, Recipe
 
 radstart.study.prepare.Recipe = functools.partial(Recipe, **QUICK)
+Checkpoints.due = lambda self, looked: looked  # also where looks come faster than the disk writes
 EVENTS = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir"}
+MATTERS = {"os.remove": True, "os.mkdir": False}  # whether the file is to be there
 
 
 def question(images, weights):
@@ -68,6 +70,9 @@ def _start(asked, out, at=None, seconds=None):
         if event == "open":
             _, mode, flags = arguments
             writes = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) if flags else mode != "r"
+        exists = os.path.lexists(arguments[0]) if event in MATTERS else None
+        if exists is not None and exists != MATTERS[event]:
+            return  # nothing will change
         if writes and str(out) in str(arguments[0]) and text in str(arguments[0]):
             count += 1
             if count == number:

@@ -13,6 +13,7 @@ from radstart.cli.compare import compare
 from radstart.cli.demo import demo
 from radstart.cli.report import report
 from radstart.cli.stats import stats
+from radstart.cli.status import status
 from radstart.core.errors import RadstartError
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(report)
+app.command()(status)
 app.command()(demo)
 app.add_typer(stats, name="stats")
 

@@ -19,6 +19,7 @@ from radstart.study.spec import (
     read_spec,
     write_spec,
 )
+from radstart.study.status import status_lines
 
 __all__ = [
     "DataSpec",
@@ -37,5 +38,6 @@ __all__ = [
     "prediction_rows",
     "read_spec",
     "run_study",
+    "status_lines",
     "write_spec",
 ]
