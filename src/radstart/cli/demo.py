@@ -34,14 +34,14 @@ def demo(
     pretrained = radstart.compare(
         archive, out=out / "archive_study", arms=["random"], backbone=BACKBONE,
         policies=["full"], seeds=1, image_size=32, epochs=20,
-        progress=True,
+        processes=2, numerics="fp32", progress=True,
     )  # fmt: skip
     run = pretrained.path / "runs" / pretrained.runs["run"].iloc[0]
     say("3 of 3: does it help to tell nodules from rings in new patients?")
     study = radstart.compare(
         task, out=out / "study", arms=["random", "moments:archive", f"archive=run:{run}"],
-        policies=["full", "frozen"], budgets=[0.25, 1.0], seeds=3, image_size=32, epochs=20,
-        progress=True,
+        policies=["full", "frozen"], budgets=[0.25, 1.0], seeds=5, image_size=32, epochs=20,
+        processes=2, numerics="fp32", progress=True,
     )  # fmt: skip
     shutil.copyfile(study.path / "report.html", out / "report.html")
     for line in study.facts["answer"]:
