@@ -239,7 +239,8 @@ def _tidy(prepared: Prepared, board: Board) -> None:
     for run in board.trainings:  # the winners' models stand in their runs
         for name in ("model.safetensors", "checkpoint.safetensors"):
             (trial_folder(prepared, run) / name).unlink(missing_ok=True)
-    for folder in (prepared.folder, prepared.dataset.path / "cache"):
+    dataset = prepared.dataset.path
+    for folder in (prepared.folder, dataset / "cache", dataset / "splits"):
         remove_leftovers(folder)
 
 
