@@ -81,7 +81,7 @@ def escape_tex(value: Any) -> str:
 def _results_tex(facts: Facts, rows: Sequence[Facts]) -> str:
     question = facts.get("question") or {}
     metric = question.get("metric") or {}
-    own = [row for row in rows if row.get("metric") in (metric.get("id"), None)]
+    own = _by_policy([row for row in rows if row.get("metric") in (metric.get("id"), None)])
     name, level = metric.get("name") or words.metric_name(metric.get("id")), _level(facts)
     lines = [
         (
@@ -106,22 +106,16 @@ def _comparisons_tex(facts: Facts, rows: Sequence[Facts]) -> str:
     metric, margin = question.get("metric") or {}, finite(question.get("margin"))
     name, level = metric.get("name") or words.metric_name(metric.get("id")), _level(facts)
     lines = []
-    policies = list(dict.fromkeys(row.get("policy") for row in rows))
-    for row in sorted(
-        rows, key=lambda r: (bool(r.get("reference_policy")), policies.index(r.get("policy")))
-    ):
+    for row in _by_policy(rows):
         within = row.get("reference_policy")
-        pair = (
-            f"{row.get('arm')} minus {row.get('reference')}" if not within else str(row.get("arm"))
-        )
         said = words.verdict_words(row.get("verdict"), row.get("qualifiers"))
         also = "".join(f"; {word}" for word in words.qualifiers_left(row.get("qualifiers")))
-        group = f"{row.get('policy')} minus {within}" if within else row.get("policy")
+        minus = f" minus {within}" if within else f", start minus {row.get('reference')}"
         lines.append(
             (
-                group,
+                f"{row.get('policy')}{minus}",
                 [
-                    escape_tex(pair),
+                    escape_tex(row.get("arm")),
                     escape_tex(words.budget(row.get("budget"))),
                     f"{_number(row.get('difference'), sign=True)} {_limits(row, sign=True)}",
                     _probability(row.get("p_adjusted")),
@@ -132,8 +126,16 @@ def _comparisons_tex(facts: Facts, rows: Sequence[Facts]) -> str:
     caption = f"Paired differences in {name} with {level} intervals (not adjusted) and Holm's p."
     if margin:
         caption += f" Practically equal: within ±{words.number(margin)} by an equivalence test."
-    head = ["Comparison", "Budget", f"Difference [{level}]", "p", "Verdict"]
+    head = ["Start", "Budget", f"Difference [{level}]", "p", "Verdict"]
     return _tex(head, "llrrl", lines, f"{caption} {_whom(facts)}", "tab:comparisons")
+
+
+def _by_policy(rows: Sequence[Facts]) -> list[Facts]:
+    """Return the rows by policy, comparisons of starts before those of policies."""
+    policies = list(dict.fromkeys(row.get("policy") for row in rows))
+    return sorted(
+        rows, key=lambda r: (bool(r.get("reference_policy")), policies.index(r.get("policy")))
+    )
 
 
 def _tex(
@@ -158,6 +160,7 @@ def _tex(
             r"\centering",
             rf"\caption{{{escape_tex(caption)}}}",
             rf"\label{{{label}}}",
+            r"\medskip",
             r"\small",
             rf"\begin{{tabular}}{{{align}}}",
             r"\toprule",
