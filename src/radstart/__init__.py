@@ -87,8 +87,7 @@ def compare(
         margin: differences below it are practically nothing; None or 0 = no such claims.
         label_column, patient_column, exam_column, split_column, fold_column: names in the CSV;
             None = the usual name where present, "" = not used.
-        processes: how many share the work on this machine.
-        progress: print the plan and progress on stderr.
+        processes, progress: how many share the work on this machine; print the plan on stderr.
 
     Returns: the study; `report.html` stands in its folder.
     Raises: RadstartError, anything that a person can mend.

@@ -74,6 +74,27 @@ def test_a_budget_is_stratified_and_differs_between_seeds():
     assert (draws[0] != draws[1]).any()
 
 
+MIXES = st.lists(st.integers(3, 150), min_size=2, max_size=4)
+
+
+@settings(deadline=None, max_examples=40)
+@given(MIXES, st.integers(0, 9), st.floats(0.05, 1))
+def test_the_error_of_stratification_has_a_bound_free_of_size(units_per_class, seed, budget):
+    """Each class is within a few units of its share, three for each class at most and one more."""
+    names = [name for name, n in zip("abcd", units_per_class, strict=False) for _ in range(n)]
+    units, parts, labels = study([(1, name) for name in names])
+    try:
+        used = draw_budget(units, parts, labels, budget, seed)
+    except RadstartError:  # too small for a unit of every class
+        return
+    for part in ("train", "validation"):
+        here = parts.part == part
+        drawn = used & here
+        for name in set(names):
+            wanted = drawn.sum() * (labels[here] == name).mean()
+            assert abs((labels[drawn] == name).sum() - wanted) <= 1 + 3 * len(units_per_class)
+
+
 def test_two_of_a_rare_class_stay_in_training():
     units, parts, labels = study([(1, "a")] * 400 + [(1, "b")] * 8)
     for seed in range(5):

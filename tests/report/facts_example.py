@@ -1,8 +1,11 @@
 """Made-up facts, seeded: what a study could write. The numbers are consistent, not real."""
 
+import base64
+import io
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from radstart.core.hashing import digest
 from radstart.core.random import stream
@@ -149,6 +152,7 @@ def make(
             "assumptions": "Assumed: AUROC .90 against .85, seed SD .015, half of it shared.",
         },
         **rows,
+        **_cases(rng, rows, classes, arms, policies, budgets, seeds),
         "environment": {
             "machine": "x86_64",
             "cores": 2,
@@ -304,6 +308,27 @@ def _contrast(
         "seeds_dropped": [],
         "n_units": 390,
         "detectable": 1.5 * half,
+        "settle": _settle(d) if verdict == "cannot_tell" else None,
+    }
+
+
+def _settle(difference: float) -> dict[str, Any]:
+    kinds = [(9, 1204), (None, 2310), (41, None), (None, None)]
+    seeds, units = kinds[int(abs(difference) * 1e6) % 4]
+    each = {"seeds": seeds, "units": units}
+    said = f"{seeds or 'no'} seeds, {units or 'no'} patients"
+    return {
+        "margin": 0.02,
+        "power": 0.8,
+        "level": 0.99375,
+        "differs": each,
+        "equal": each,
+        **each,
+        "both": None if seeds or units else {"seeds": 20, "units": 1903},
+        "least_by_seeds": 0.031,
+        "least_by_units": 0.044,
+        "short": said,
+        "words": f"With these 390 patients or these seeds: {said}.",
     }
 
 
@@ -319,6 +344,111 @@ def _answer(arms: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
         f" most clearly with few labels (AUROC +0.043 at 10 %). For the others this study cannot"
         f" tell a difference, or shows that it is within ±0.020."
     )
+
+
+def _cases(
+    rng: np.random.Generator,
+    rows: dict[str, list[dict[str, Any]]],
+    classes: tuple[str, ...],
+    arms: tuple[str, ...],
+    policies: tuple[str, ...],
+    budgets: tuple[float, ...],
+    seeds: int,
+) -> dict[str, Any]:
+    """Return confusion, calibration, disagreements and times of a study of this shape."""
+    n = len(classes)
+    cells = [
+        {"arm": a, "policy": p, "budget": b, "seeds": seeds}
+        for p in policies for b in budgets for a in arms
+    ]  # fmt: skip
+    confusion, calibration = [], []
+    for cell in cells:
+        counts = rng.integers(0, 40, (n, n)) + 200 * np.eye(n, dtype=int)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        confusion.append(
+            {
+                **cell,
+                "counts": counts.tolist(),
+                "per_seed": (counts / seeds).tolist(),
+                "shares": shares.tolist(),
+            }
+        )
+        centres = np.sort(rng.random(10))
+        calibration.append(
+            {
+                **cell,
+                "of": "positive class" if n == 2 else "predicted class",
+                "bins": [
+                    {
+                        "n": 187,
+                        "low": max(0.0, float(x) - 0.03),
+                        "high": min(1.0, float(x) + 0.03),
+                        "predicted": float(x),
+                        "observed": float(x) ** 1.2,
+                        "ci_low": max(0.0, float(x) ** 1.2 - 0.08),
+                        "ci_high": min(1.0, float(x) ** 1.2 + 0.08),
+                    }
+                    for x in centres
+                ],
+            }
+        )
+    cases = [
+        {
+            "case": f"test/exam_{17 * k:05d}/frontal_view_{k}.png",
+            "target": classes[k % n],
+            "spread": 0.9 - 0.02 * k,
+            "scores": [
+                {"arm": a, "score": float(s), "predicted": classes[int(rng.integers(n))]}
+                for a, s in zip(arms, rng.random(len(arms)), strict=True)
+            ],
+        }
+        for k in range(12)
+    ]
+    return {
+        "confusion": confusion,
+        "calibration": calibration,
+        "disagreements": {
+            "policy": policies[0],
+            "budget": max(budgets),
+            "n_cases": 624,
+            "decided_differently": 61,
+            "cases": cases,
+        }
+        if len(arms) > 1
+        else None,
+        "times": [
+            {
+                "arm": a,
+                "policy": p,
+                "trials": 0 if p == "frozen" else 4,
+                "trial_minutes": 0.0 if p == "frozen" else 5.4,
+                "runs": seeds * len(budgets),
+                "run_minutes": 8.15,
+                "minutes": 8.15 if p == "frozen" else 13.55,
+                "images_per_second": None if p == "frozen" else 132.4,
+            }
+            for a in arms
+            for p in policies
+        ],
+    }
+
+
+def pictures(facts: dict[str, Any]) -> dict[str, str]:
+    """Return a grey picture for every case on which arms disagree."""
+    file = io.BytesIO()
+    Image.fromarray(np.full((96, 96), 90, np.uint8)).save(file, "JPEG")
+    uri = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return {case["case"]: uri for case in facts["disagreements"]["cases"]}
+
+
+def before() -> dict[str, Any]:
+    """Return facts as they were written before cases, times and plans were among them."""
+    facts = make()
+    for name in ("confusion", "calibration", "disagreements", "times"):
+        del facts[name]
+    for row in facts["comparisons"] + facts["policy_comparisons"]:
+        del row["settle"]
+    return facts
 
 
 def _arm(name: str) -> dict[str, Any]:
@@ -482,6 +612,7 @@ def no_results() -> dict[str, Any]:
     facts = make()
     for name in ("results", "comparisons", "policy_comparisons", "grid", "curves", "runs"):
         facts[name] = []
+    facts |= {"confusion": [], "calibration": [], "disagreements": None, "times": []}
     facts["answer"] = None
     return facts
 
@@ -493,4 +624,5 @@ CASES = {
     "one_budget": one_budget,
     "large": large,
     "no_results": no_results,
+    "before": before,
 }

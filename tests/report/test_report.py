@@ -15,6 +15,7 @@ from radstart.core.errors import RadstartError
 from radstart.core.files import write_json
 from radstart.report import render, words, write_report
 from radstart.report.figures import Scale
+from radstart.report.tables import paper_tables
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -67,8 +68,10 @@ def test_renders_every_shape_as_well_formed_html(name: str) -> None:
     assert not re.search(r"\b(None|nan|inf|NaN)\b(?!\.)", page.text.replace("None.", ""))
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(ids) == len(set(ids))
-    used = {a["href"] for tag, a in page.tags if tag in ("a", "use")}
-    assert {str(h) for h in used} <= {f"#{i}" for i in ids}
+    used = {str(a["href"]) for tag, a in page.tags if tag in ("a", "use")}
+    files = {f"tables/{name}" for name in paper_tables(facts)}
+    assert used <= {f"#{i}" for i in ids} | files
+    assert files <= used
 
 
 def test_facts_are_left_alone_and_the_page_repeats() -> None:
@@ -88,7 +91,7 @@ def test_loads_nothing_and_runs_nothing(name: str) -> None:
     for tag, attributes in page.tags:
         assert tag not in {"script", "link", "img", "iframe", "object", "embed", "base"}
         assert not {"src", "srcset", "data", "action"} & set(attributes)
-        assert str(attributes.get("href", "#")).startswith("#")
+        assert str(attributes.get("href", "#")).startswith(("#", "tables/"))
         assert not any(name.startswith("on") for name in attributes)
 
 
@@ -147,7 +150,7 @@ def test_one_arm_has_intervals_and_no_verdicts() -> None:
 
 @pytest.mark.parametrize("absent", [None, "gone"])
 def test_missing_parts_are_left_out(absent: str | None) -> None:
-    whole = facts_example.normal()
+    whole = facts_example.make(budgets=(1.0,), seeds=2)
     for name in whole:
         facts = dict(whole)
         if absent is None:
@@ -226,7 +229,10 @@ def test_write_report(tmp_path: Path) -> None:
     path = write_report(tmp_path)
     assert path == tmp_path / "report.html"
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["facts.json", "report.html"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["facts.json", "report.html", "tables"]
+    assert sorted(p.name for p in (tmp_path / "tables").iterdir()) == [
+        "comparisons.csv", "comparisons.tex", "methods.txt", "results.csv", "results.tex"
+    ]  # fmt: skip
 
 
 def test_refuses_what_it_cannot_read(tmp_path: Path) -> None:

@@ -61,11 +61,22 @@ def test_the_numbering_of_classes(seed, metric):
 
 @QUICK
 @given(SEEDS, DESIGN)
-def test_monotone_transforms_leave_auroc_alone(seed, design):
+def test_monotone_transforms_leave_rankings_alone(seed, design):
     a, b, y, unit = study(seed)
-    one = paired_difference(a, b, y, unit, design=design)
-    two = paired_difference(np.exp(3 * a) - 5, 4 * b + 1, y, unit, design=design)
-    assert one == two
+    for metric in ("auroc", "average_precision"):
+        one = paired_difference(a, b, y, unit, metric, design=design)
+        two = paired_difference(np.exp(3 * a) - 5, 4 * b + 1, y, unit, metric, design=design)
+        assert one == two
+
+
+@QUICK
+@given(SEEDS, DESIGN, st.sampled_from(sorted(METRICS)))
+def test_the_order_of_seeds(seed, design, metric):
+    a, b, y, unit = study(seed, seeds=4)
+    order = np.random.default_rng(seed).permutation(4)
+    one = paired_difference(a, b, y, unit, metric, design=design)
+    two = paired_difference(a[order], b[order], y, unit, metric, design=design)
+    same(one, two)
 
 
 @QUICK

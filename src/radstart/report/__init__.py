@@ -1,6 +1,6 @@
-"""The page of a study: `report.html` out of `facts.json`. Computes nothing.
+"""The page of a study, `report.html`, and its tables, out of `facts.json`. Computes nothing.
 
-Other rooms use `render` and `write_report`.
+Other rooms use `render`, `write_report` and `write_comparison`.
 """
 
 from pathlib import Path
@@ -10,12 +10,19 @@ from radstart.core.errors import RadstartError
 from radstart.core.files import read_json, write_text
 from radstart.report.comparison import write_comparison
 from radstart.report.page import render
+from radstart.report.tables import FOLDER, paper_tables
 
 __all__ = ["render", "write_comparison", "write_report"]
 
 
-def write_report(study: Path) -> Path:
-    """Write STUDY/report.html from STUDY/facts.json, whole or not at all, and return its path.
+def write_report(study: Path, images: bool = True) -> Path:
+    """Write STUDY/report.html and STUDY/tables out of facts.json; return the page's path.
+
+    Each file is written whole or not at all.
+
+    Args:
+        study: the study's folder.
+        images: show the pictures of pictures.json, where it is there.
 
     Raises:
         RadstartError: no facts, or facts of a newer radstart.
@@ -25,9 +32,19 @@ def write_report(study: Path) -> Path:
         raise RadstartError(
             "no facts to report", str(source), remedy="give a study's folder, or run the study"
         )
-    facts: Any = read_json(source)
-    if not isinstance(facts, dict):
-        raise RadstartError("not the facts of a study", str(source), type(facts).__name__)
+    facts = _read(source)
+    beside = source.with_name("pictures.json")
+    pictures = _read(beside).get("pictures") if images and beside.is_file() else None
+    page = render(facts, pictures if isinstance(pictures, dict) else None)
+    for name, text in paper_tables(facts).items():
+        write_text(source.with_name(FOLDER) / name, text)
     target = source.with_name("report.html")
-    write_text(target, render(facts))
+    write_text(target, page)
     return target
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: Any = read_json(path)
+    if not isinstance(found, dict):
+        raise RadstartError("not the facts of a study", str(path), type(found).__name__)
+    return found

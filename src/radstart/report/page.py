@@ -6,25 +6,29 @@ from importlib import resources
 from inspect import isfunction
 from typing import Any
 
-from jinja2 import BaseLoader, ChainableUndefined, Environment, Template
+from jinja2 import ChainableUndefined, DictLoader, Environment, Template
 from markupsafe import Markup
 
 from radstart.core.errors import RadstartError
 from radstart.report import figures, words
+from radstart.report.cases import arrange_cases
 from radstart.report.figures import Arm, Facts
+from radstart.report.tables import FOLDER, paper_tables
 
 SCHEMA = 1  # of facts.json; what is newer is refused
 COMPARED = ("results", "comparisons", "policy_comparisons")
-LISTS = ("warnings", "arms", "grid", "curves", "runs", *COMPARED)
+LISTS = ("warnings", "arms", "grid", "curves", "runs", "times", *COMPARED)
+PAGES = ("page.html", "errors.html", "disagreements.html", "settling.html", "paste.html")
 TABLES = ("question", "data", "leakage", "planned", "environment")
 FIRST = 12  # rows of a long list that are shown before a fold
 
 
-def render(facts: dict[str, Any]) -> str:
+def render(facts: dict[str, Any], pictures: Mapping[str, Any] | None = None) -> str:
     """Return the whole page, self-contained: no script, nothing loaded from anywhere.
 
     Args:
         facts: `facts.json` as read; absent or null parts are left out of the page.
+        pictures: data URIs by case, of `pictures.json`; None = a page without images.
 
     Raises:
         RadstartError: the facts were written by a newer radstart.
@@ -34,14 +38,16 @@ def render(facts: dict[str, Any]) -> str:
         raise RadstartError(
             "facts of a newer radstart", "facts.json", f"schema {schema}", "update radstart"
         )
-    return _template().render(arrange(facts)) + "\n"
+    return _template().render(arrange(facts, pictures or {})) + "\n"
 
 
 @cache
 def _template() -> Template:
     files = resources.files("radstart.report")
     environment = Environment(
-        loader=BaseLoader(),
+        loader=DictLoader(
+            {name: files.joinpath(name).read_text(encoding="utf-8") for name in PAGES}
+        ),
         autoescape=True,
         undefined=ChainableUndefined,
         trim_blocks=True,
@@ -53,11 +59,11 @@ def _template() -> Template:
     environment.filters["key"] = figures.key
     environment.globals["css"] = Markup(files.joinpath("page.css").read_text(encoding="utf-8"))
     environment.globals["share_bar"] = figures.share_bar
-    return environment.from_string(files.joinpath("page.html").read_text(encoding="utf-8"))
+    return environment.get_template("page.html")
 
 
-def arrange(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the template's values: the facts, their groups and the figures."""
+def arrange(facts: Mapping[str, Any], pictures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the template's values: the facts, their groups, figures and tables."""
     rows: dict[str, list[Facts]] = {name: list(facts.get(name) or []) for name in LISTS}
     parts = {name: dict(facts.get(name) or {}) for name in TABLES}
     question, answer = parts["question"], facts.get("answer")
@@ -101,7 +107,9 @@ def arrange(facts: Mapping[str, Any]) -> dict[str, Any]:
     page["test_part"] = next(
         (p for p in parts["data"].get("parts") or [] if p.get("part") == "test"), {}
     )
-    return page | _figures(page, arms)
+    page["undecided"] = [row for row in contrasts + between if row.get("settle")]
+    page["papers"] = {"folder": FOLDER, "texts": paper_tables(facts)}
+    return page | _figures(page, arms) | arrange_cases(page, facts, pictures)
 
 
 def _union(*groups: Iterable[Any] | None) -> list[Any]:

@@ -116,6 +116,22 @@ def million(value: Any) -> str:
     return f"{known / 1e3:.3g}{SPACE}k" if known >= 1e4 else f"{known:,.0f}"
 
 
+def minutes(value: Any) -> str:
+    """Return minutes: "0.03", "8.9", "43", two digits or whole."""
+    known = finite(value)
+    if known is None:
+        return NONE
+    return number(known, 0 if known >= 10 or known == 0 else 1 if known >= 1 else 2)
+
+
+def mean_count(value: Any) -> str:
+    """Return a mean of counts: "12", "12.3", "1,204"."""
+    known = finite(value)
+    if known is None:
+        return NONE
+    return count(known) if known >= 100 or known == int(known) else number(known, 1)
+
+
 def setting(value: Any) -> str:
     """Return a learning rate or penalty: "0.003", "3e-5"."""
     known = finite(value)

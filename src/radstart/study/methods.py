@@ -65,7 +65,7 @@ def _data(facts: dict[str, Any]) -> list[str]:
     if leakage["units"]:
         said.append(
             f"{_units(leakage['units'], data)} ({counted(leakage['images'], 'image')}) stood in "
-            f"two parts: {leakage['consequence']}"
+            f"two parts. {leakage['consequence']}"
         )
     if question["budgets"] != [1.0]:
         shares = listed([f"{100 * b:g} %" for b in sorted(question["budgets"])])
@@ -77,27 +77,33 @@ def _data(facts: dict[str, Any]) -> list[str]:
 
 
 def _starts(facts: dict[str, Any]) -> list[str]:
-    question = facts["question"]
-    named = []
-    for arm in facts["arms"]:
-        start = STARTS.get(arm["start"], arm["start"])
-        if start.startswith("moments:"):
-            start = f"random values with each tensor's mean and variance of {start[8:]}"
-        convention, receipt = arm["convention"], arm["receipt"]
-        loaded = ""
-        if receipt and receipt.get("sha256"):
-            loaded = (
-                f" ({receipt['file']}, SHA-256 {receipt['sha256'][:12]}..., "
-                f"{receipt['parameters_assigned']:,} of {receipt['parameters_total']:,} parameters"
-                " loaded)"
-            )
-        named.append(
-            f"{arm['name']}: {start}{loaded}; {arm['backbone']}, {arm['parameters']:,} parameters, "
-            f"input {convention['size']} px, {_triple(convention['mean'])} and "
-            f"{_triple(convention['std'])} as mean and SD ({convention['source']})."
+    arms = facts["arms"]
+    networks = [f"{arm['backbone']}, {arm['parameters']:,} parameters" for arm in arms]
+    same = len(set(networks)) == 1
+    said = [f"Starts. The reference is {facts['question']['reference']}."]
+    if same:
+        said.append(f"The backbone is {networks[0]} without its classifier, which is always new.")
+    for arm, network in zip(arms, networks, strict=True):
+        convention = arm["convention"]
+        said.append(
+            f"{arm['name']}: {_start(arm)}{'' if same else f'; {network}'}; input "
+            f"{convention['size']} px, mean {_triple(convention['mean'])}, SD "
+            f"{_triple(convention['std'])} ({convention['source']})."
         )
-    first = f"Starts. The reference is {question['reference']}."
-    return [first, *named, "The classifier is new in every arm."]
+    return said if same else [*said, "The classifier is always new."]
+
+
+def _start(arm: dict[str, Any]) -> str:
+    """Return where an arm's weights come from, and what of them was loaded."""
+    start, receipt = STARTS.get(arm["start"], arm["start"]), arm["receipt"]
+    if start.startswith("moments:"):
+        start = f"random values with each tensor's mean and variance of {start[8:]}"
+    if not receipt or not receipt.get("sha256"):
+        return str(start)
+    return (
+        f"{start} ({receipt['file']}, SHA-256 {receipt['sha256'][:12]}..., "
+        f"{receipt['parameters_assigned']:,} of {receipt['parameters_total']:,} parameters loaded)"
+    )
 
 
 def _triple(values: list[float]) -> str:

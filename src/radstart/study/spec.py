@@ -238,8 +238,9 @@ def _typed(
     result = {}
     for key, value in values.items():
         if key not in names:
+            known = ["schema", *names] if kind is StudySpec else names
             raise RadstartError(
-                "unknown key", f"{path}: {place}{short(key)}", "", nearest(key, names)
+                "unknown key", f"{path}: {place}{short(key)}", "", nearest(key, known)
             )
         if isinstance(value, int) and not isinstance(value, bool) and hints[key] is not int:
             value = float(value) if _accepts(hints[key], 0.5) else value

@@ -146,9 +146,9 @@ def _words(found: PairedDifference, numbers: dict[str, Any], unit: str) -> dict[
     if seeds is not None and units is not None:
         short = f"{seeds:,} seeds or {units:,} {many} would settle it"
     elif seeds is not None:
-        short = f"{seeds:,} seeds would settle it, more {many} alone never"
+        short = f"{seeds:,} seeds would settle it; {many} alone never"
     elif units is not None:
-        short = f"{units:,} {many} would settle it, more seeds alone never"
+        short = f"{units:,} {many} would settle it; seeds alone never"
     elif both:
         short = f"needs both: {both['seeds']:,} seeds and {both['units']:,} {many}"
         said.append(f"Both together would: for instance {both['seeds']:,} seeds with "
