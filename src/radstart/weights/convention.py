@@ -42,4 +42,4 @@ def apply_convention(convention: Convention, pixels: Tensor) -> Tensor:
     mean = torch.tensor(convention.mean, device=pixels.device).view(1, -1, 1, 1)
     std = torch.tensor(convention.std, device=pixels.device).view(1, -1, 1, 1)
     planes = pixels.unsqueeze(1) if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)
-    return (planes.to(torch.float32) / 255 - mean) / std
+    return planes.to(torch.float32).div_(255).sub(mean).div_(std)  # two large arrays, not four
