@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from radstart.backbones import choose_numerics
+from radstart.backbones import numerics as room
 
 PLAIN = ("float32", "contiguous", 2)
 LAST = ("float32", "channels_last", 2)
@@ -35,7 +36,9 @@ def test_auto_takes_the_fastest_whatever_else_the_machine_does(monkeypatch, seco
 
     monkeypatch.setattr("radstart.backbones.numerics._seconds", measured)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    chosen = choose_numerics("auto", "cpu", lambda: nn.Conv2d(3, 1, 3), 8, 6)
+    chosen = choose_numerics(
+        "auto", "cpu", lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), 8, 6
+    )
 
     assert (chosen.dtype, chosen.memory_format, chosen.threads) == expected
     assert chosen.train_rate == pytest.approx(600 / seconds[expected], abs=0.05)
@@ -50,3 +53,31 @@ def test_plain_numerics_are_plain_and_rated():
     assert (chosen.dtype, chosen.memory_format) == ("float32", "contiguous")
     assert chosen.threads == torch.get_num_threads()
     assert min(chosen.train_rate, chosen.evaluation_rate) > 0
+
+
+class Careless(nn.Module):
+    """A network whose outputs depend on something else than its input."""
+
+    def __init__(self, careful):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 8)
+        self.careful, self.garbage = careful, itertools.count()
+
+    def forward(self, images):
+        last = images.is_contiguous(memory_format=torch.channels_last)
+        found = self.layer(images).flatten(1)
+        return found if self.careful or not last else found * next(self.garbage)
+
+
+def fastest_last(candidates, timed):
+    return candidates[-1]
+
+
+def test_numerics_that_do_not_repeat_are_not_chosen(monkeypatch):
+    """Kernels that read unwritten memory make gradients that differ: they stay out of the race."""
+    monkeypatch.setattr(room, "_fastest", fastest_last)
+
+    careful = choose_numerics("auto", "cpu", lambda: Careless(True), 8, 4)
+    careless = choose_numerics("auto", "cpu", lambda: Careless(False), 8, 4)
+    assert careful.memory_format == "channels_last"
+    assert (careless.dtype, careless.memory_format) == ("float32", "contiguous")

@@ -275,8 +275,9 @@ VALUES = [
     value("--budgets", "all", "--budgets: not a number (got all)", "1.0"),
     *(value("--seeds", given, f"seeds: out of range (got {given})", "use 1 to 1000")
       for given in ("0", "-1", "1001")),
-    value("--seeds", "many", "--seeds", "radstart compare --help"),
-    value("--seeds", "1.5", "--seeds", "radstart compare --help"),
+    *(value("--seeds", given, f"(got {given})", "radstart compare --help")
+      for given in ("many", "1.5")),
+    value("--seeds", "", "(got nothing)", "radstart compare --help"),
     value("--seed", "-1", "seed: out of range (got -1)", "use 0 to"),
     value("--seed", str(2**70), "seed: out of range", "use 0 to"),
     value("--policies", "", "policies: out of range", "use at least one"),

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from itertools import pairwise
 
 import typer
 from typer.exceptions import Abort, Exit, TyperException
@@ -14,7 +15,7 @@ from radstart.cli.demo import demo
 from radstart.cli.report import report
 from radstart.cli.stats import stats
 from radstart.cli.status import status
-from radstart.core.errors import RadstartError
+from radstart.core.errors import RadstartError, one_line, short
 
 app = typer.Typer(
     add_completion=False,
@@ -59,7 +60,10 @@ def main(arguments: list[str] | None = None) -> None:
         if type(error).__name__ == "NoArgsIsHelpError":  # a verb alone: its help is the answer
             print(error.format_message(), file=sys.stderr)
             sys.exit(2)
-        sys.exit(_fail(f"{error.format_message()}; see radstart {' '.join(given[:1])} --help"))
+        first = " ".join(["radstart", *given[:1]])
+        verb = getattr(getattr(error, "ctx", None), "command_path", first)
+        said = error.format_message() + _received(error, given)
+        sys.exit(_fail(f"{said}; see {verb} --help"))
     except (KeyboardInterrupt, Abort):
         sys.exit(_fail("stopped; the same command continues", code=130))
     except BrokenPipeError:
@@ -67,6 +71,14 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _received(error: TyperException, given: list[str]) -> str:
+    """Return " (got ...)" with the value of the option at fault, where one was given."""
+    options = getattr(getattr(error, "param", None), "opts", [])
+    values = [word.partition("=")[2] for word in given if word.partition("=")[0] in options]
+    values += [after for word, after in pairwise(given) if word in options]
+    return f" (got {short(values[-1]) or 'nothing'})" if values else ""
+
+
 def _fail(line: str, code: int = 2) -> int:
-    print("radstart: " + " ".join(line.split()), file=sys.stderr)
+    print("radstart: " + one_line(line), file=sys.stderr)
     return code
