@@ -18,7 +18,7 @@ from cases_refused_study import REFUSED_STUDY, can_mount  # noqa: E402
 from cases_rejected import REJECTED  # noqa: E402
 from input_case import run  # noqa: E402
 
-from radstart.core.errors import one_line  # noqa: E402
+from radstart.core.errors import one_line, short  # noqa: E402
 from radstart.dataset import open_dataset  # noqa: E402
 
 PAGE = HERE.parents[1] / "docs" / "inputs.md"
@@ -62,7 +62,7 @@ def texts(kind, case, work, outcome):
             open_dataset(work.out / "dataset").rejected["reason"][0].rpartition("; ")
         )
         n = len(case.lines)
-        return "the row is rejected" if n == 1 else f"all {n} rows are rejected", reason, remedy
+        return "the row is rejected" if n == 1 else "both rows are rejected", reason, remedy
     happens = "refused; the dataset stays" if case.leaves else "refused"
     line = outcome.line.removeprefix("radstart: ")
     remedy = one_line(outcome.error.remedy) if outcome.error else "see " + line.split("; see ")[1]
@@ -76,7 +76,7 @@ def row(kind, case, work, outcome):
 
 
 def _code(text):
-    text = " ".join(text.split()).replace("|", "\\|")
+    text = short(" ".join(text.split()), 400).replace("|", "\\|")
     return f"`{text}`" if text else ""
 
 

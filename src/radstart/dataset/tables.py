@@ -49,6 +49,8 @@ def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
     Raises:
         RadstartError: absent, damaged, or a column is missing.
     """
+    if not path.is_file():
+        raise RadstartError("is missing", str(path), "no such file", _AGAIN)
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:

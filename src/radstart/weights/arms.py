@@ -87,7 +87,7 @@ def parse_arm(text: str) -> ArmSpec:
     start = named.group(2).strip() if named else text.strip()
     spec = ArmSpec("", start)
     if spec.kind not in STARTS:
-        raise RadstartError("unknown start", "arms", start, nearest(spec.kind, STARTS))
+        raise RadstartError("unknown start", "arms", start or "nothing", nearest(spec.kind, STARTS))
     if (spec.kind == "random") == bool(spec.rest):
         raise RadstartError("incomplete start", "arms", start, f"write {STARTS[spec.kind].form}")
     if named:

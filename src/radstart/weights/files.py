@@ -123,7 +123,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise RadstartError(
             "not a readable weights file",
             str(path),
-            str(error).split("\n")[0],
+            "no such format" if isinstance(error, KeyError) else str(error).split("\n")[0],
             "fetch it again, or save its state_dict as safetensors",
         ) from error
     for name in CONTAINERS:
