@@ -29,7 +29,7 @@ from radstart.training import (
 )
 from radstart.weights import Arm, start_model
 
-SCHEMA = 1
+SCHEMA = 2  # of what a run is; 1: AdamW computed tensor by tensor
 LIKELY_CHECKS = 14  # looks at validation that a training takes before it stops, on average
 
 

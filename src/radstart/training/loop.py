@@ -107,6 +107,7 @@ def fit(
         RadstartError: a checkpoint cannot be written.
     """
     module, averaged, optimiser, at, best_state = _begin(objective, rate, recipe, checkpoints)
+    pairs = _pairs(averaged, module)
     continued, earlier, began = at.step, at.seconds, time.monotonic()
     if continued:
         on_check(continued)
@@ -120,10 +121,10 @@ def fit(
                 loss = objective.loss(module, batch, stream_seed(seed, "layers", at.step))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
+            _clip(module, recipe.clip)
             optimiser.step()
             objective.after_step(module, at.step)
-            _average(averaged, module, min(recipe.average, (1 + at.step) / (10 + at.step)))
+            _average(pairs, min(recipe.average, (1 + at.step) / (10 + at.step)))
             at.losses += float(loss.detach())
             at.step += 1
             if not math.isfinite(at.losses):
@@ -184,15 +185,32 @@ def _begin(
     return module, averaged, optimiser, Standing(rate), objective.state_dict(averaged)
 
 
-def _average(averaged: nn.Module, module: nn.Module, kept: float) -> None:
-    """Move the average of every floating tensor towards the module's; counters are copied."""
+Pairs = tuple[list[Tensor], list[Tensor], list[tuple[Tensor, Tensor]]]
+
+
+def _pairs(averaged: nn.Module, module: nn.Module) -> Pairs:
+    """Return the floating tensors of both, in the same order, and the pairs of all others."""
     pairs = list(zip(averaged.state_dict().values(), module.state_dict().values(), strict=True))
     floating = [(a, b) for a, b in pairs if a.is_floating_point()]
+    others = [(a, b) for a, b in pairs if not a.is_floating_point()]
+    return [a for a, _ in floating], [b for _, b in floating], others
+
+
+def _average(pairs: Pairs, kept: float) -> None:
+    """Move the average of every floating tensor towards the module's; counters are copied."""
+    averages, now, others = pairs
     with torch.no_grad():
-        torch._foreach_lerp_([a for a, _ in floating], [b for _, b in floating], 1 - kept)
-        for a, b in pairs:
-            if not a.is_floating_point():
-                a.copy_(b)
+        torch._foreach_lerp_(averages, now, 1 - kept)
+        for a, b in others:
+            a.copy_(b)
+
+
+def _clip(module: nn.Module, largest: float) -> None:
+    """Scale the gradient to the largest norm where it is longer; else leave it untouched."""
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    if not norm <= largest:
+        nn.utils.clip_grads_with_norm_(module.parameters(), largest, norm)
 
 
 def _adamw(module: nn.Module, rate: float, recipe: Recipe) -> torch.optim.AdamW:
@@ -202,4 +220,4 @@ def _adamw(module: nn.Module, rate: float, recipe: Recipe) -> torch.optim.AdamW:
         {"params": [p for p in trained if p.dim() > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=rate, foreach=True)
+    return torch.optim.AdamW(groups, lr=rate, fused=True)
