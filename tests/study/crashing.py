@@ -1,11 +1,13 @@
 """Runs a tiny study in forks of this process, some of which are killed on the way.
 
 An audit hook counts what a fork does to the files of the study (open for writing, rename, link,
-remove, make or remove a folder) and sends SIGKILL just before one of these, or a timer does so
-after some seconds. It is a program of its own (`crashing.py JOB.json`), since a process that is to
-be forked should have few threads: the tests write what to do and read what came of it.
+remove, make or remove a folder) and sends SIGKILL just before one of these, or lets the disk be
+full from there on, or a timer sends SIGKILL after some seconds. It is a program of its own
+(`crashing.py JOB.json`), since a process that is to be forked should have few threads: the tests
+write what to do and read what came of it.
 """
 
+import errno
 import functools
 import hashlib
 import json
@@ -37,13 +39,14 @@ def question(images, weights):
     }  # fmt: skip
 
 
-def attempt(asked, out, at=None, seconds=None, processes=1):
+def attempt(asked, out, at=None, seconds=None, processes=1, full=False):
     """Run the study in forks of this process; return how each ended and its number of events.
 
     Only the first is killed: before event number `at`, before event number `at[1]` on a file whose
-    path holds `at[0]`, or after some seconds.
+    path holds `at[0]`, or after some seconds. `full` = its disk is full from `at` on, instead. A
+    code of 2 stands for RadstartError, 1 for any other.
     """
-    started = [_start(asked, out, at, seconds)]
+    started = [_start(asked, out, at, seconds, full)]
     started += [_start(asked, out) for _ in range(processes - 1)]
     ends = []
     for pid, pipe in started:
@@ -54,7 +57,7 @@ def attempt(asked, out, at=None, seconds=None, processes=1):
     return ends
 
 
-def _start(asked, out, at=None, seconds=None):
+def _start(asked, out, at=None, seconds=None, full=False):
     text, number = at if isinstance(at, (list, tuple)) else (str(out), at)
     read, write = os.pipe()
     pid = os.fork()
@@ -75,6 +78,8 @@ def _start(asked, out, at=None, seconds=None):
             return  # nothing will change
         if writes and str(out) in str(arguments[0]) and text in str(arguments[0]):
             count += 1
+            if full and count >= number and event != "os.remove":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if count == number:
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -86,6 +91,9 @@ def _start(asked, out, at=None, seconds=None):
         radstart.compare(out=out, **asked)
         os.write(write, str(count).encode())
         code = 0
+    except radstart.RadstartError as error:
+        code = 2
+        print(error, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -102,10 +110,10 @@ def predictions(out):
     }
 
 
-def killed_and_continued(asked, out, at=None, seconds=None):
+def killed_and_continued(asked, out, at=None, seconds=None, full=False):
     """Kill one attempt, let the next one finish; return how both ended and what came of it."""
     started = time.monotonic()
-    first = attempt(asked, out, at, seconds)
+    first = attempt(asked, out, at, seconds, full=full)
     second = attempt(asked, out)
     found = {
         "first": first,
@@ -139,6 +147,10 @@ def main(file):
     took = time.monotonic() - took
     found["killed"] = [
         killed_and_continued(asked, base / f"killed{i}", at=at) for i, at in enumerate(points)
+    ]
+    found["full"] = [
+        killed_and_continued(asked, base / f"full{i}", at=at, full=True)
+        for i, at in enumerate(job.get("full", []))
     ]
     found["timed"] = [
         killed_and_continued(asked, base / f"timed{i}", seconds=share * took)

@@ -65,6 +65,56 @@ def test_killed_at_random_times_the_next_call_gives_the_same_bytes(crashing):
     check(found, "timed")
 
 
+@pytest.mark.slow
+def test_a_disk_that_is_full_from_any_moment_on_loses_nothing(crashing):
+    """One line; with room again, the same command gives the same bytes."""
+    found = crashing(full=[*range(1, 120, 13), ["checkpoint", 4]])
+
+    assert [full["first"][0][0] for full in found["full"]] == [2] * len(found["full"])
+    check(found, "full")
+    assert continued(found, "full") >= 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a function megabytes -> a file system of that size; remounted when called again."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = []
+
+    def mount(megabytes):
+        how = ["-o", f"remount,size={megabytes}m"] if mounted else ["-t", "tmpfs", "-o"]
+        how += [] if mounted else [f"size={megabytes}m", "tmpfs"]
+        done = subprocess.run(["mount", *how, folder], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("SKIPPED: no file system can be mounted here, so none can be filled")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.slow
+def test_a_study_goes_on_when_its_disk_has_room_again(cli, small_disk, images, weights, quick):
+    """A real disk that is full: one line and exit 2, no half-written file, then the answer."""
+    words = [
+        *("compare", images, "--arms", f"w=file:{weights}", "--image-size", 32, "--seeds", 2),
+        *("--numerics", "fp32", "--epochs", 4, "--out", small_disk(3) / "study"),
+    ]
+    code, out, err = cli(*words)
+
+    assert (code, out) == (2, "")
+    assert "No space left" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert not list((small_disk(3) / "study").rglob("*.tmp"))
+    small_disk(60)
+    code, out, _ = cli(*words)
+    assert code == 0
+    assert "report" in out
+
+
 def test_a_killed_training_goes_on_from_its_checkpoint(crashing):
     """Not from the run's start; and a claim of the dead process is taken over at once."""
     found = crashing(points=[["checkpoint", 4]])
