@@ -68,7 +68,7 @@ def choose_numerics(
     """
     device = _device(device)
     threads = torch.get_num_threads()  # the processor's cores, or OMP_NUM_THREADS
-    plain = Numerics("float32", "contiguous", threads, _instructions(), device)
+    plain = Numerics("float32", "contiguous", threads, instructions(), device)
     if asked not in ("auto", "fp32"):
         stated = read_toml(Path(asked))
         try:
@@ -104,7 +104,8 @@ def _device(asked: str) -> str:
     return asked
 
 
-def _instructions() -> str:
+def instructions() -> str:
+    """Return the instruction set that torch uses on this processor, by its own name."""
     return str(torch.backends.cpu.get_cpu_capability())
 
 

@@ -10,7 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from radstart.backbones import Numerics, choose_numerics, classifier_keys, native_convention
+from radstart.backbones import (
+    Numerics,
+    choose_numerics,
+    classifier_keys,
+    instructions,
+    native_convention,
+)
 from radstart.core.errors import RadstartError
 from radstart.core.files import whole_file, write_toml
 from radstart.core.hashing import digest
@@ -159,6 +165,11 @@ def prepare(
         )
     recipe = Recipe(epochs=spec.epochs)
     chosen = _numerics(folder, numerics, device, arms[0], task.outputs(dataset.classes), recipe)
+    if chosen.device == "cpu" and chosen.instructions != instructions():
+        progress.line(
+            f"note: planned with {chosen.instructions}, this processor has {instructions()}: "
+            "what runs here may differ in its last digits"
+        )
     targets = task.encode(dataset.rows["label"].to_numpy(dtype=object), dataset.classes)
     prepared = Prepared(
         folder, spec, dataset, units, parts, leakage, arms, receipts, parameters, task, targets,

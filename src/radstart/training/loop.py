@@ -108,12 +108,12 @@ def fit(
     """
     module, averaged, optimiser, at, best_state = _begin(objective, rate, recipe, checkpoints)
     pairs = _pairs(averaged, module)
+    module.train()  # validation works on the average and leaves it alone
     continued, earlier, began = at.step, at.seconds, time.monotonic()
     if continued:
         on_check(continued)
     with closing(batches(continued)) as stream:
         while at.step < step_limit and not at.converged:
-            module.train()
             for group in optimiser.param_groups:
                 group["lr"] = at.rate * min(1.0, (at.step + 1) / recipe.warmup_steps)
             batch = next(stream)
