@@ -59,11 +59,6 @@ def test_every_size_of_a_disk(tmp_path):
     assert outcome.code == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="begin() writes numerics.toml before study.toml: where the second one fails, prepare() "
-    "takes the folder for something else",
-)
 def test_a_study_whose_disk_runs_full_is_continued_by_the_same_command(tmp_path):
     """No file of it is half-written; continued, it has the numbers of an undisturbed one."""
 
