@@ -4,6 +4,7 @@
 Importing radstart loads no torch; the functions below import what they need.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +106,7 @@ def compare(
 
     spec = StudySpec(
         data=DataSpec(
-            path=str(Path(data).resolve()),
+            path=os.path.realpath(data),  # resolve() fails on a link to itself
             labels=found_labels(Path(data), str(labels or "")),
             label_column=label_column,
             patient_column=patient_column,

@@ -82,7 +82,7 @@ FOLDERS = [
          lambda work: text_in(work, "OUT/study.toml", "x = ["), "study.toml: cannot read",
          "mend it"),
     Case("out-file", "--out is a file", lambda work: text_in(work, "OUT"),
-         "cannot write (got Not a directory)", ANOTHER_OUT),
+         "is a file, not a folder", ANOTHER_OUT),
     Case("out-below-file", "--out lies below a file", below_a_file,
          "cannot write (got Not a directory)", ANOTHER_OUT),
 ]  # fmt: skip
@@ -174,6 +174,19 @@ def file_asked(key, what, said, remedy, text):
     return Case(key, what, make, said, remedy)
 
 
+def numerics_asked(key, what, said, remedy="copy a study's numerics.toml", **changed):
+    """Return a case of a numerics.toml that differs from a sound one in these keys."""
+    sound = {"dtype": "'float32'", "memory_format": "'contiguous'", "threads": "1",
+             "instructions": "'AVX2'", "device": "'cpu'"}  # fmt: skip
+
+    def make(work):
+        lines = [f"{name} = {value}" for name, value in (sound | changed).items()]
+        text_in(work, "mine.toml", "\n".join(lines))
+        work.options += ["--numerics", str(work.place / "mine.toml")]
+
+    return Case(key, what, make, said, remedy)
+
+
 def beside_a_file(work):
     work.question()
     work.options += ["--seeds", "9", "--flip"]
@@ -204,10 +217,20 @@ NAMES = [
             "did you mean random", "--reference", "randm"),
     options("leakage-name", "an unknown remedy for leakage", "unknown leakage (got regrup)",
             "did you mean regroup", "--leakage", "regrup"),
-    options("device", "an unknown device", "--device: no such device here (got gpu7)",
-            "use --device cpu", "--numerics", "fp32", "--device", "gpu7", leaves=("dataset",)),
+    options("device", "an unknown device", "--device: unknown device (got gpu7)",
+            "use auto, cpu, cuda or cuda:1", "--device", "gpu7"),
+    options("device-meta", "a device that computes nothing", "--device: unknown device (got meta)",
+            "use auto, cpu, cuda or cuda:1", "--device", "meta"),
+    options("processes", "no process", "--processes: out of range (got 0)", "use 1 or more",
+            "--processes", "0"),
     options("numerics", "numerics that are not there", "no.toml: cannot read", "check the path",
-            "--numerics", "no.toml", leaves=("dataset",)),
+            "--numerics", "no.toml"),
+    numerics_asked("numerics-type", "numerics with text for a number",
+                   "mine.toml: threads: out of range (got 'two')", threads="'two'"),
+    numerics_asked("numerics-dtype", "numerics of an unknown type",
+                   "mine.toml: dtype: out of range (got 'float8')", dtype="'float8'"),
+    numerics_asked("numerics-key", "numerics with an unknown key",
+                   "mine.toml: thread: unknown key", "did you mean threads", thread="2"),
     options("option", "an unknown option", "--sedes", "radstart compare --help", "--sedes", "3"),
     asked("key", "an unknown key in study.toml", "sedes: unknown key", "did you mean seeds",
           "sedes = 3"),

@@ -107,7 +107,7 @@ class Work:
             (self.data / "labels.csv").write_bytes(content)
         self.place.joinpath("numerics.toml").write_text(
             "dtype = 'float32'\nmemory_format = 'contiguous'\nthreads = 1\n"
-            "instructions = 'any'\ndevice = 'cpu'\ntrain_rate = 1.0\nevaluation_rate = 1.0\n"
+            "instructions = ''\ndevice = 'cpu'\ntrain_rate = 1.0\nevaluation_rate = 1.0\n"
         )
 
     def command(self) -> list[str]:

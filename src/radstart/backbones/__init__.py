@@ -9,6 +9,8 @@ from radstart.backbones.numerics import (
     mixed,
     place,
     place_images,
+    read_numerics,
+    usable_device,
 )
 
 __all__ = [
@@ -23,4 +25,6 @@ __all__ = [
     "native_convention",
     "place",
     "place_images",
+    "read_numerics",
+    "usable_device",
 ]

@@ -6,6 +6,7 @@ validation, features and predictions are always float32, since rounded scores ti
 
 import contextlib
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from radstart.core.errors import RadstartError
+from radstart.core.errors import RadstartError, nearest
 from radstart.core.files import read_toml
 
 GAIN = 1.05  # a choice must be this much faster than the simpler one before it
@@ -66,15 +67,11 @@ def choose_numerics(
     Raises:
         RadstartError: no such device; an unreadable file.
     """
-    device = _device(device)
+    device = usable_device(device)
+    if asked not in ("auto", "fp32"):
+        return read_numerics(Path(asked))
     threads = torch.get_num_threads()  # the processor's cores, or OMP_NUM_THREADS
     plain = Numerics("float32", "contiguous", threads, instructions(), device)
-    if asked not in ("auto", "fp32"):
-        stated = read_toml(Path(asked))
-        try:
-            return Numerics(**stated)
-        except TypeError as error:
-            raise RadstartError("not a numerics file", asked, str(error)) from error
     candidates = [plain]
     if asked == "auto":
         candidates += [
@@ -94,9 +91,45 @@ def choose_numerics(
     return replace(best, evaluation_rate=round(batch_size / evaluation, 1))
 
 
-def _device(asked: str) -> str:
+def read_numerics(path: Path) -> Numerics:
+    """Read a numerics.toml.
+
+    Raises:
+        RadstartError: absent, not TOML, or a key that is missing, unknown or out of range.
+    """
+    stated = read_toml(path)
+    fine: dict[str, Callable[[Any], bool]] = {
+        "dtype": lambda x: x in ("float32", "bfloat16"),
+        "memory_format": lambda x: x in ("contiguous", "channels_last"),
+        "threads": lambda x: type(x) is int and x >= 1,
+        "instructions": lambda x: isinstance(x, str),
+        "device": lambda x: isinstance(x, str),
+        "train_rate": lambda x: type(x) in (int, float) and x >= 0,
+        "evaluation_rate": lambda x: type(x) in (int, float) and x >= 0,
+    }
+    for key in [*stated, *fine]:
+        if key not in fine:
+            raise RadstartError("unknown key", f"{path}: {key}", "", nearest(key, fine))
+        if key not in stated and not key.endswith("_rate"):
+            raise RadstartError("a key is missing", f"{path}: {key}", "", "copy a study's file")
+        if key in stated and not fine[key](stated[key]):
+            raise RadstartError(
+                "out of range", f"{path}: {key}", repr(stated[key]), "copy a study's numerics.toml"
+            )
+    usable_device(stated["device"])
+    return Numerics(**stated)
+
+
+def usable_device(asked: str) -> str:
+    """Return the device: `auto` is the GPU where there is one.
+
+    Raises:
+        RadstartError: none of cpu, cuda, cuda:N, mps; or not here.
+    """
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", asked):
+        raise RadstartError("unknown device", "--device", asked, "use auto, cpu, cuda or cuda:1")
     try:
         torch.zeros(1, device=asked)
     except (RuntimeError, AssertionError) as error:

@@ -61,7 +61,7 @@ class Claims:
             made = _make(path, json.dumps(self._identity()))
         except OSError as error:
             raise RadstartError(
-                "cannot write", str(path), os_reason(error), "choose another --out"
+                "cannot write", str(self.folder.parent), os_reason(error), "choose another --out"
             ) from error
         if not made:
             return None

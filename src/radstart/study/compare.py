@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from radstart.backbones import read_numerics, usable_device
 from radstart.core.claims import Claims
 from radstart.core.errors import RadstartError
 from radstart.core.files import remove_leftovers, whole_file
@@ -75,6 +76,11 @@ def run_study(
     for option, given, least in (("--workers", workers, 0), ("--processes", processes, 1)):
         if given < least:
             raise RadstartError("out of range", option, str(given), f"use {least} or more")
+    if folder.exists() and not folder.is_dir():
+        raise RadstartError("is a file, not a folder", "--out", str(folder), "choose another --out")
+    device = usable_device(device)
+    if numerics not in ("auto", "fp32"):
+        read_numerics(Path(numerics))
     for start in resolve_arms(spec.arm, spec.backbone, spec.image_size, (0.5, 0.25)):
         start_model(start, 2, spec.seed)  # misspelt names and misfits are found before data is read
     claims = Claims(folder / "claims")

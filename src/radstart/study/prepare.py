@@ -100,6 +100,10 @@ class Prepared:
         return np.flatnonzero(self.parts.part == "test")
 
 
+def _listed(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.exists() else []
+
+
 def _is_ours(name: str) -> bool:
     """Return whether a file may stand in a study's folder before study.toml does."""
     return name in ("claims", "dataset", "numerics.toml") or (
@@ -132,9 +136,9 @@ def prepare(
     """
     if (folder / "study.toml").exists():
         spec = extended(read_spec(folder / "study.toml"), spec)
-    elif folder.exists() and any(not _is_ours(item.name) for item in folder.iterdir()):
+    elif strange := sorted(i.name for i in _listed(folder) if not _is_ours(i.name)):
         raise RadstartError(
-            "this folder holds something else", str(folder), "", "choose an empty --out"
+            "this folder holds something else", str(folder), strange[0], "choose an empty --out"
         )
     dataset = _read(spec, folder, progress)
     task = TASKS[spec.task]
@@ -165,7 +169,7 @@ def prepare(
         )
     recipe = Recipe(epochs=spec.epochs)
     chosen = _numerics(folder, numerics, device, arms[0], task.outputs(dataset.classes), recipe)
-    if chosen.device == "cpu" and chosen.instructions != instructions():
+    if chosen.device == "cpu" and chosen.instructions not in ("", instructions()):
         progress.line(
             f"note: planned with {chosen.instructions}, this processor has {instructions()}: "
             "what runs here may differ in its last digits"
