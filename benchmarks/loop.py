@@ -164,14 +164,13 @@ def alone(numerics: Numerics) -> dict[str, float]:
     pairs = _pairs(averaged, module)
     works: dict[str, Callable[[], object]] = {
         "moving average": lambda: _average(pairs, 0.95),
-        "gradient clipping": lambda: _clip(module, 1.0),
+        "gradient clipping": lambda: _clip(module, 1e9),
         "of it, the norm": lambda: nn.utils.get_total_norm(
             [p.grad for p in module.parameters() if p.grad is not None]
         ),
         "convention": lambda: place_images(apply_convention(CONVENTION, pixels), numerics),
         "waiting for the batch": lambda: next(made),
         "making it, in another thread": lambda: batch_at(batches, 0),
-        "train() of all layers": module.train,
     }
     other = torch.zeros(1 << 24)  # 64 MB: what a step's activations push out of the caches
     found: dict[str, float] = {}
