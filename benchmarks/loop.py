@@ -42,7 +42,7 @@ from radstart.backbones import (
 from radstart.core.random import stream
 from radstart.training import POLICIES, TASKS, Augmentation, Batches, Recipe, fine_tune
 from radstart.training.batches import batch_at, training_batches
-from radstart.training.loop import _average, _clip, _pairs
+from radstart.training.loop import _adamw, _average, _clip, _pairs
 from radstart.weights import Convention, apply_convention
 from side_by_side import Row, bare_step, figure, keep, paired_ratio, plain_beside, timed
 
@@ -162,9 +162,11 @@ def alone(numerics: Numerics) -> dict[str, float]:
     pixels = torch.from_numpy(batches.pixels[:BATCH].copy())
     made = training_batches(batches, 0, 1)
     pairs = _pairs(averaged, module)
+    trained = list(module.parameters())
+    optimiser = _adamw(module, 1e-4, Recipe())
     works: dict[str, Callable[[], object]] = {
         "moving average": lambda: _average(pairs, 0.95),
-        "gradient clipping": lambda: _clip(module, 1e9),
+        "gradient clipping": lambda: _clip(optimiser, trained, 1.0),
         "of it, the norm": lambda: nn.utils.get_total_norm(
             [p.grad for p in module.parameters() if p.grad is not None]
         ),

@@ -55,6 +55,8 @@ def fine_tune(
         RunFailed: the loss is not a number.
         RadstartError: a checkpoint cannot be written.
     """
+    # on a CPU the same as torch.manual_seed, which also looks for every other device at each call
+    seeded = torch.default_generator.manual_seed if numerics.device == "cpu" else torch.manual_seed
 
     def init() -> nn.Module:
         module = place(model(), numerics)
@@ -64,7 +66,7 @@ def fine_tune(
     def loss(module: nn.Module, batch: Batch, seed: int) -> Tensor:
         pixels, targets = batch
         images = place_images(apply_convention(convention, pixels), numerics)
-        torch.manual_seed(seed)
+        seeded(seed)
         outputs = module(images)
         with torch.autocast(numerics.device.partition(":")[0], enabled=False):
             return task.loss(outputs.float(), targets.to(numerics.device))
