@@ -21,6 +21,11 @@ QUICK = {
 BACKBONE = "test_resnet"
 
 
+def pytest_collection_modifyitems(items):
+    """Put what needs the finished study first: one worker makes it while the other goes on."""
+    items.sort(key=lambda item: not {"finished", "facts", "prepared"} & set(item.fixturenames))
+
+
 def made_once(tmp_path_factory, name, make):
     """Return what `make(folder)` made for all workers: the first to come makes it."""
     base = tmp_path_factory.getbasetemp()

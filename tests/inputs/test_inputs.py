@@ -13,8 +13,17 @@ from radstart.dataset import open_dataset
 CAN_MOUNT = can_mount()
 
 
+FAST = 4  # of so many cases one is in the fast suite
+
+
 def of(kind):
-    return pytest.mark.parametrize("case", [pytest.param(c, id=c.id) for c in cases(kind)])
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(case, id=case.id, marks=[pytest.mark.slow] if k % FAST else [])
+            for k, case in enumerate(cases(kind))
+        ],
+    )
 
 
 @pytest.fixture(scope="session")

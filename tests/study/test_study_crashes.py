@@ -115,6 +115,7 @@ def test_a_study_goes_on_when_its_disk_has_room_again(cli, small_disk, images, w
     assert "report" in out
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_checkpoint(crashing):
     """Not from the run's start; and a claim of the dead process is taken over at once."""
     found = crashing(points=[["checkpoint", 4]])

@@ -110,7 +110,10 @@ def _slow(write):
     return written
 
 
-@pytest.mark.parametrize("damage", ["cut", "other network", "empty", "text"])
+SLOW = [pytest.param(damage, marks=pytest.mark.slow) for damage in ("cut", "empty", "text")]
+
+
+@pytest.mark.parametrize("damage", ["other network", *SLOW])
 def test_a_damaged_checkpoint_is_none(tmp_path, damage):
     """The training begins anew and comes out the same."""
     path = tmp_path / "checkpoint.safetensors"
