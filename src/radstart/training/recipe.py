@@ -14,8 +14,9 @@ class Recipe:
         weight_decay: AdamW's, on tensors of two or more dimensions only.
         clip: largest norm of the gradient.
         warmup_steps: linear rise of the rate at the start.
-        average: share of the past that the moving average of all tensors keeps at each step; it
-            is the average that is validated and kept, since single states are noisy.
+        average: share of the past that the moving average of all tensors keeps for each step; it
+            moves at every second step, and it is what is validated and kept, since single states
+            are noisy.
         epochs: the step limit, in epochs of the whole training part, for every budget alike.
         check_steps: fewest steps between two looks at validation (else one epoch).
         plateau_checks: looks without improvement before the rate decays.
