@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from radstart.core.errors import RadstartError
-from radstart.core.files import read_json, write_text
+from radstart.core.files import read_json, remove_leftovers, write_text
 from radstart.report.comparison import write_comparison
 from radstart.report.page import render
 from radstart.report.tables import FOLDER, paper_tables
@@ -36,6 +36,8 @@ def write_report(study: Path, images: bool = True) -> Path:
     beside = source.with_name("pictures.json")
     pictures = _read(beside).get("pictures") if images and beside.is_file() else None
     page = render(facts, pictures if isinstance(pictures, dict) else None)
+    for folder in (source.parent, source.with_name(FOLDER)):
+        remove_leftovers(folder)
     for name, text in paper_tables(facts).items():
         write_text(source.with_name(FOLDER) / name, text)
     target = source.with_name("report.html")
