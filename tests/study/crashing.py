@@ -25,7 +25,6 @@ from conftest import QUICK
 from radstart.study.journal import read_journal
 from radstart.training import Checkpoints, Recipe
 
-radstart.study.prepare.Recipe = functools.partial(Recipe, **QUICK)
 Checkpoints.due = lambda self, looked: looked  # also where looks come faster than the disk writes
 EVENTS = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir"}
 MATTERS = {"os.remove": True, "os.mkdir": False}  # whether the file is to be there
@@ -135,6 +134,8 @@ def main(file):
     """Do what the file asks for, and write what came of it beside it."""
     job = json.loads(file.read_text())
     base, asked = file.parent, question(job["images"], job["weights"])
+    recipe = QUICK | {"grid": tuple(job.get("grid", QUICK["grid"]))}
+    radstart.study.prepare.Recipe = functools.partial(Recipe, **recipe)
     radstart.compare(out=base / "reference", **asked)  # here, so that forks have all modules
     found = {"reference": predictions(base / "reference")}
     points = job.get("points", [])
