@@ -1,5 +1,6 @@
 """Claims: one holder at a time; the dead lose theirs, at once here, after the lease elsewhere."""
 
+import errno
 import json
 import os
 import subprocess
@@ -127,11 +128,12 @@ def test_where_nothing_can_be_written_one_line_says_so(tmp_path):
         Claims(tmp_path / "claims").take("run")
 
 
-def test_file_systems_without_hard_links_serve_too(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_file_systems_without_hard_links_serve_too(tmp_path, monkeypatch, number):
     """The claim is then made by exclusive creation."""
 
     def no_link(*_):
-        raise PermissionError
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "link", no_link)
     first, second = Claims(tmp_path), Claims(tmp_path)

@@ -36,7 +36,7 @@ class Numerics:
         threads: of torch inside an operation.
         instructions: the processor's instruction set as torch names it.
         device: `cpu`, `cuda`, `cuda:1`, ...
-        images_per_second: training and evaluation, as measured when it was chosen.
+        train_rate, evaluation_rate: images per second, as measured when it was chosen.
     """
 
     dtype: str
@@ -46,6 +46,11 @@ class Numerics:
     device: str
     train_rate: float = 0.0
     evaluation_rate: float = 0.0
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the numbers that come out: all but the rates and which GPU it is."""
+        named = {k: v for k, v in asdict(self).items() if not k.endswith("_rate")}
+        return named | {"device": self.device.partition(":")[0]}
 
     def record(self) -> dict[str, Any]:
         """Return it as numerics.toml states it."""
@@ -69,7 +74,7 @@ def choose_numerics(
     """
     device = usable_device(device)
     if asked not in ("auto", "fp32"):
-        return read_numerics(Path(asked))
+        return replace(read_numerics(Path(asked)), device=device)
     threads = torch.get_num_threads()  # the processor's cores, or OMP_NUM_THREADS
     plain = Numerics("float32", "contiguous", threads, instructions(), device)
     candidates = [plain]
@@ -116,7 +121,6 @@ def read_numerics(path: Path) -> Numerics:
             raise RadstartError(
                 "out of range", f"{path}: {key}", repr(stated[key]), "copy a study's numerics.toml"
             )
-    usable_device(stated["device"])
     return Numerics(**stated)
 
 
@@ -233,6 +237,8 @@ def _seconds(work: Callable[[], object], numerics: Numerics) -> float:
         work()
         if numerics.device.startswith("cuda"):
             torch.cuda.synchronize()
+        elif numerics.device == "mps":
+            torch.mps.synchronize()
         return time.perf_counter() - started
 
 

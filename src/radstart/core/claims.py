@@ -7,6 +7,7 @@ nobody touched for LEASE seconds, is taken over by making the next generation: o
 one succeeds, and nothing is ever deleted that somebody else may have just made.
 """
 
+import errno
 import json
 import os
 import socket
@@ -19,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from radstart.core.errors import RadstartError
-from radstart.core.files import os_reason
-from radstart.core.processes import machine, process_start
+from radstart.core.files import os_reason, temporary_name
+from radstart.core.processes import is_alive, machine, process_start
 
 LEASE = 60.0  # seconds without a sign of life, by the watcher's own clock
 BEAT = 10.0  # seconds between two signs of life
+NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @dataclass
@@ -77,7 +79,8 @@ class Claims:
         for path in self._all(name):
             if _generation(path) < _generation(own):
                 path.unlink(missing_ok=True)
-        own.unlink(missing_ok=True)
+        if _read(own).get("pid") == os.getpid() and _read(own).get("machine") == machine():
+            own.unlink(missing_ok=True)  # else it was taken over, given back and is another's now
 
     def owner(self, name: str) -> dict[str, Any]:
         """Return what the newest claim of a name says: host, pid, since; {} without one."""
@@ -132,7 +135,7 @@ class Claims:
         except FileNotFoundError:  # given back just now; the next look finds it free
             return False
         said = _read(path)
-        if said.get("machine") == machine() and process_start(said["pid"]) != said["start"]:
+        if said.get("machine") == machine() and not is_alive(said["pid"], said["start"]):
             return True
         before, since = self._seen.get(path, (None, 0.0))
         if before != beat:
@@ -168,13 +171,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _make(path: Path, text: str) -> bool:
     """Make a file with its text at once; False where the name is taken."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(temporary_name(path.name))
     try:
         temporary.write_text(text, encoding="utf-8")
         os.link(temporary, path)
     except (FileExistsError, FileNotFoundError):  # gone = cleared by the one who was faster
         return False
-    except PermissionError:  # a file system without hard links: exclusive, but not at once whole
+    except OSError as error:  # a file system without hard links: exclusive, but not at once whole
+        if error.errno not in NO_LINKS:
+            raise
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(text)

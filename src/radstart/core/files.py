@@ -1,10 +1,10 @@
 """Files that are whole or absent: a temporary name beside the target, fsync, rename."""
 
+import errno
 import json
 import os
 import re
 import shutil
-import socket
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,8 @@ from typing import Any
 import tomli_w
 
 from radstart.core.errors import RadstartError
-from radstart.core.processes import process_start
+from radstart.core.hashing import digest
+from radstart.core.processes import is_alive, machine
 
 ABANDONED = 3600.0  # seconds
 
@@ -49,7 +50,12 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def temporary_name(name: str) -> str:
     """Return the hidden name under which this process writes what will be `name`."""
-    return f".{name}.{socket.gethostname()}-{os.getpid()}.tmp"
+    return f".{name}.{_here()}-{os.getpid()}.tmp"
+
+
+def _here() -> str:
+    """Return a short name of what shares our process numbers (containers share host names)."""
+    return digest(machine(), 8)
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:
@@ -62,10 +68,11 @@ def remove_leftovers(folder: Path, name: str = "*") -> None:
         host, _, pid = path.name.removesuffix(".tmp").rpartition("-")
         if not pid.isdecimal():
             continue
-        if host.endswith(f".{socket.gethostname()}"):
-            dead = process_start(int(pid)) is None
-        else:
-            dead = path.exists() and time.time() - path.stat().st_mtime > ABANDONED
+        try:
+            old = time.time() - path.stat().st_mtime > ABANDONED
+        except FileNotFoundError:
+            continue
+        dead = not is_alive(int(pid)) if host.endswith(f".{_here()}") else old
         if dead and path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         elif dead:
@@ -73,12 +80,24 @@ def remove_leftovers(folder: Path, name: str = "*") -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable (POSIX keeps the name in the folder)."""
+    """Make a rename durable (POSIX keeps the name in the folder), where folders can be synced."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
+
+
+def ask_anew(folder: Path) -> None:
+    """Let a network disk look again: its clients trust "no such file" for up to half a minute.
+
+    Opening the folder is what makes them ask the server (close-to-open consistency of NFS).
+    """
+    with suppress(OSError):
+        os.scandir(folder).close()
 
 
 def write_text(path: Path, text: str) -> None:

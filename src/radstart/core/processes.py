@@ -17,22 +17,34 @@ def machine() -> str:
     return f"{socket.gethostname()}/{boot}/{namespace}"
 
 
-def process_start(pid: int) -> str | None:
-    """Return when a process of this machine began (numbers are given anew); None = it is dead.
+def process_start(pid: int) -> str:
+    """Return when a process of this machine began; "" where that cannot be seen.
 
-    Where /proc is absent, a living process has the start "".
+    Numbers are given anew: a number together with its start is one process.
     """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        state, *rest = text.rpartition(")")[2].split()
-        return None if state in "ZX" else rest[18]
-    except OSError:
-        if Path("/proc/self/stat").exists():
-            return None
+    state = _state(pid)
+    return state[1] if state else ""
+
+
+def is_alive(pid: int, start: str = "") -> bool:
+    """Return whether a process of this machine lives, and is the one that began at `start`."""
+    state = _state(pid)
+    if state:
+        return state[0] not in "ZX" and start in ("", state[1])
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, and hidden from us
+        return True
+    return True
+
+
+def _state(pid: int) -> tuple[str, str] | None:
+    """Return a process's state letter and start, as Linux tells them; None where it does not."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return None
-    except PermissionError:
-        pass
-    return ""
+    state, *rest = text.rpartition(")")[2].split()
+    return state, rest[18]

@@ -1,4 +1,4 @@
-"""Progress on stderr: rich's bars on a terminal, a plain line now and then elsewhere."""
+"""Progress on stderr: one line that moves on a terminal, a plain line now and then elsewhere."""
 
 import sys
 import time

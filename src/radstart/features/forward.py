@@ -55,10 +55,8 @@ def features_key(
         content: fingerprint of the dataset.
         numerics: of the study.
     """
-    computed = {k: v for k, v in numerics.record().items() if not k.endswith("_rate")}
-    return digest(
-        ["features", content, shape, arm.record(), seed if arm.redraws else 0, computed], 20
-    )
+    drawn = seed if arm.redraws else 0
+    return digest(["features", content, shape, arm.record(), drawn, numerics.identity()], 20)
 
 
 def frozen_features(

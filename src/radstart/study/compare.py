@@ -1,9 +1,11 @@
 """The thread of a study, read from top to bottom: prepare, plan, work, measure."""
 
+import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +17,11 @@ import torch
 from radstart.backbones import read_numerics, usable_device
 from radstart.core.claims import Claims
 from radstart.core.errors import RadstartError
-from radstart.core.files import remove_leftovers, whole_file
+from radstart.core.files import os_reason, remove_leftovers, whole_file
 from radstart.core.hashing import digest
 from radstart.core.progress import Progress, Task
 from radstart.study.facts import write_facts
-from radstart.study.jobs import Board, Job, do, is_open, read_board
+from radstart.study.jobs import Board, Job, do, is_open_now, read_board
 from radstart.study.journal import Journal
 from radstart.study.open import read_facts
 from radstart.study.plan import Plan, make_plan
@@ -29,6 +31,7 @@ from radstart.study.spec import StudySpec, read_spec, to_toml
 from radstart.weights import resolve_arms, start_model
 
 POLL = 0.5  # seconds between two looks at what other processes have finished
+MOST_BROKEN = 3  # jobs that break off in one process before it gives up
 AFRESH = 5.0  # seconds after which the next job comes from a fresh look
 
 
@@ -78,27 +81,31 @@ def run_study(
             raise RadstartError("out of range", option, str(given), f"use {least} or more")
     if folder.exists() and not folder.is_dir():
         raise RadstartError("is a file, not a folder", "--out", str(folder), "choose another --out")
-    device = usable_device(device)
+    usable_device(device)
     if numerics not in ("auto", "fp32"):
         read_numerics(Path(numerics))
     for start in resolve_arms(spec.arm, spec.backbone, spec.image_size, (0.5, 0.25)):
         start_model(start, 2, spec.seed)  # misspelt names and misfits are found before data is read
     claims = Claims(folder / "claims")
     try:
-        prepared, plan = _prepared(
-            spec, folder, claims, device, workers, processes, numerics, dry_run, progress
-        )
-        if dry_run:
-            return Outcome(folder, planned_only=True)
-        before = _mark(folder / "facts.json")
-        with (
-            _helpers(prepared, processes, device, progress),
-            progress.task("training", plan.work) as task,
-        ):
-            board = work(prepared, claims, task)
-        facts = _conclude(prepared, claims, board, plan, before)
-        failed = _failures(prepared, board.runs or ())
-        return Outcome(folder, tuple(failed), tuple(facts["answer"]))
+        while True:
+            prepared, plan = _prepared(
+                spec, folder, claims, device, workers, processes, numerics, dry_run, progress
+            )
+            if dry_run:
+                return Outcome(folder, planned_only=True)
+            before = _mark(folder / "facts.json")
+            with (
+                _helpers(prepared, processes, device, progress) as look_after,
+                progress.task("training", plan.work) as task,
+            ):
+                board = work(prepared, claims, task, look_after)
+            facts = _conclude(prepared, claims, board, plan, before)
+            if facts is not None:
+                failed = tuple(_failures(prepared, board.runs or ()))
+                return Outcome(folder, failed, tuple(facts["answer"]))
+            progress.line("this study was extended meanwhile: going on with what was added")
+            spec = read_spec(folder / "study.toml")
     finally:
         claims.close()
         with suppress(OSError):
@@ -136,22 +143,46 @@ def _prepared(
     return prepared, plan
 
 
-def work(prepared: Prepared, claims: Claims, task: Task) -> Board:
-    """Do open jobs, each under a claim, until none is left; return the finished board."""
+def work(
+    prepared: Prepared,
+    claims: Claims,
+    task: Task,
+    look_after: Callable[[], None] = lambda: None,
+) -> Board:
+    """Do open jobs, each under a claim, until none is left; return the finished board.
+
+    A job that breaks off with an error of the program's is left to other processes and does not
+    keep the rest from being done; the error is raised at the end.
+    """
     journal = Journal(prepared.folder)
+    broken: dict[str, Exception] = {}
     while True:
         board, read = read_board(prepared), time.monotonic()
         task.at(board.done, board.total)
+        look_after()
         if board.runs is not None and not board.jobs:
             return board
         moved = False
         for job in board.jobs:
-            moved = _done_here(prepared, job, claims, journal, task) or moved
+            if job.name in broken:
+                continue
+            try:
+                moved = _done_here(prepared, job, claims, journal, task) or moved
+            except RadstartError:
+                raise
+            except Exception as error:
+                broken[job.name] = error
+                if len(broken) >= MOST_BROKEN:
+                    raise
             if moved and time.monotonic() - read > AFRESH:
                 break
-        if not moved:
-            task.note(f"waiting for {_who(claims, board.jobs[0].name)}: {board.jobs[0].text()}")
-            time.sleep(POLL)
+        if moved or not board.jobs:  # none = the last one was finished while the board was read
+            continue
+        left = [job for job in board.jobs if job.name not in broken]
+        if not left:
+            raise next(iter(broken.values()))
+        task.note(f"waiting for {_who(claims, left[0].name)}: {left[0].text()}")
+        time.sleep(max(POLL, 5 * (time.monotonic() - read)))
 
 
 def _done_here(prepared: Prepared, job: Job, claims: Claims, journal: Journal, task: Task) -> bool:
@@ -160,10 +191,11 @@ def _done_here(prepared: Prepared, job: Job, claims: Claims, journal: Journal, t
     if former is None:
         return False
     try:
-        if not is_open(prepared, job):  # somebody finished it since the board was read
+        if not is_open_now(prepared, job):  # somebody finished it since the board was read
             return True
         if former:
-            journal.write("took over", job=job.name, of={k: former[k] for k in ("host", "pid")})
+            of = {key: former[key] for key in ("host", "pid")}
+            journal.write("took over", job=job.name, **vars(job.run), of=of)
         task.note(job.text())
         do(prepared, job, task, journal)
     finally:
@@ -177,33 +209,52 @@ def _who(claims: Claims, name: str) -> str:
 
 
 @contextmanager
-def _helpers(prepared: Prepared, processes: int, device: str, progress: Progress) -> Iterator[None]:
-    """Let further processes work on the study while the block runs."""
-    command = [sys.executable, "-m", "radstart.study.worker", str(prepared.folder), device]
-    command.append(str(prepared.workers))
-    logs = prepared.folder / "log"
-    started = []
-    for number in range(2, processes + 1):
-        logs.mkdir(exist_ok=True)
-        with (logs / f"process-{number}.txt").open("wb") as file:
-            started.append(
-                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
-            )
-    try:
-        yield
-        for process in started:
-            process.wait()
-    finally:
-        for process in started:
-            process.terminate()
-            process.wait()
-        for number, process in enumerate(started, 2):
-            said = logs / f"process-{number}.txt"
-            if process.returncode > 0:
+def _helpers(
+    prepared: Prepared, processes: int, device: str, progress: Progress
+) -> Iterator[Callable[[], None]]:
+    """Let further processes work on the study while the block runs.
+
+    Yields what says, when it is called, which of them ended early and why.
+    """
+    own = os.getpid()
+    command = [sys.executable, "-m", "radstart.study.worker", str(prepared.folder.resolve())]
+    command += [device, str(prepared.workers), str(own)]
+    working: dict[Path, subprocess.Popen[bytes]] = {}
+
+    def look_after() -> None:
+        for said, process in list(working.items()):
+            if process.poll() is None:
+                continue
+            del working[said]
+            if process.returncode:
                 last = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-                progress.line(f"process {number} stopped early: {' '.join(last)}; see {said}")
+                why = " ".join(last) or "killed; out of memory?"
+                progress.line(f"one of the {processes} processes ended early: {why}; see {said}")
             else:
-                said.unlink()
+                said.unlink(missing_ok=True)
+
+    quiet = {**os.environ, "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "1000")}
+    try:
+        for number in range(2, processes + 1):
+            said = prepared.folder / "log" / f"{socket.gethostname()}-{own}-process{number}.txt"
+            try:
+                said.parent.mkdir(exist_ok=True)
+                with said.open("wb") as file:
+                    working[said] = subprocess.Popen(
+                        command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=quiet
+                    )
+            except OSError as error:
+                raise RadstartError(
+                    "cannot start a process", "--processes", os_reason(error), "use --processes 1"
+                ) from error
+        yield look_after
+        look_after()
+    finally:
+        for process in working.values():
+            process.terminate()
+        for said, process in working.items():
+            process.wait()
+            said.unlink(missing_ok=True)
 
 
 def _conclude(
@@ -212,14 +263,17 @@ def _conclude(
     board: Board,
     plan: Plan,
     before: tuple[int, int] | None,
-) -> dict[str, Any]:
-    """Write plan.parquet, results.parquet and facts.json, unless another process just did."""
+) -> dict[str, Any] | None:
+    """Write plan.parquet, results.parquet and facts.json, unless another process just did.
+
+    Returns: the facts; None where the study was extended and there is more to do.
+    """
     folder = prepared.folder
     facts = folder / "facts.json"
     asked = to_toml(prepared.spec)
     with claims.waiting("facts"):
         if to_toml(read_spec(folder / "study.toml")) != asked:
-            return {"answer": ["This study was extended meanwhile; that call will answer it."]}
+            return None
         if _mark(facts) not in (None, before):
             found = read_facts(folder)
             if found["study"] == digest(asked):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from radstart.core.files import ask_anew
 from radstart.core.progress import Task
 from radstart.study.journal import Journal
 from radstart.study.prepare import Prepared
@@ -117,7 +118,13 @@ def read_board(prepared: Prepared) -> Board:
     ]
     if chosen:  # from here on the test part may be read
         busy = {job.run for job in jobs if job.kind == "training"}
-        jobs += [job for job in scores if job.run not in busy]
+        made = {features_path(prepared, job.run) for job in jobs if job.kind == "features"}
+        jobs += [
+            job
+            for job in scores
+            if job.run not in busy
+            and (job.run.lr is not None or features_path(prepared, job.run) not in made)
+        ]
     done += len(runs) - len(scores)
     return Board(tuple(jobs), tuple(asked), tuple(runs) if chosen else None, done, total)
 
@@ -191,6 +198,14 @@ def _features(prepared: Prepared) -> Iterator[Job]:
             yield Job("features", run, f"features-{path.stem}", batches * FORWARD)
 
 
+def is_open_now(prepared: Prepared, job: Job) -> bool:
+    """Return whether a job is still to be done, also where a network disk answers from memory."""
+    trial, run = trial_folder(prepared, job.run), run_folder(prepared, job.run)
+    for folder in (trial.parent, trial, run.parent, run, prepared.dataset.path / "cache"):
+        ask_anew(folder)
+    return is_open(prepared, job)
+
+
 def is_open(prepared: Prepared, job: Job) -> bool:
     """Return whether a job is still to be done."""
     if job.kind == "training":
@@ -203,14 +218,15 @@ def is_open(prepared: Prepared, job: Job) -> bool:
 def do(prepared: Prepared, job: Job, task: Task, journal: Journal) -> None:
     """Do a job: everything that it makes is whole on disk afterwards."""
     about = {"job": job.name, **vars(job.run)}
+
+    def went_on(step: int) -> None:
+        journal.write("continued", **about, step=step)
+        task.start = (task.start or 0.0) + step  # those steps took no time here
+
     journal.write("began", **about)
     try:
         if job.kind == "training":
-            folder = train_trial(
-                prepared, job.run, task.advance, lambda step: journal.write(
-                    "continued", **about, step=step
-                ),
-            )  # fmt: skip
+            folder = train_trial(prepared, job.run, task.advance, went_on)
         elif job.kind == "features":
             compute_features(prepared, job.run)
         elif job.run.lr is None:

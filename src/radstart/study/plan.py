@@ -66,7 +66,7 @@ class Plan:
         listed.append(f"can show    {_can_show(self.detectable, spec.metric)}")
         if prepared.leakage.consequence:
             listed.append(f"leakage     {prepared.leakage.consequence}")
-        idle = (os.cpu_count() or 1) // numerics.threads
+        idle = _cores() // numerics.threads
         if self.processes < idle and self.seconds > 60 and numerics.device == "cpu":
             short = duration(self.seconds * self.processes / idle)
             listed.append(f"faster      --processes {idle} would take about {short}")
@@ -76,6 +76,13 @@ class Plan:
 
     def _together(self) -> str:
         return f" with {self.processes} processes" if self.processes > 1 else ""
+
+
+def _cores() -> int:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def make_plan(prepared: Prepared, processes: int = 1) -> Plan:

@@ -1,6 +1,6 @@
 """From a question to everything that training needs, before anything trains."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from radstart.backbones import (
     classifier_keys,
     instructions,
     native_convention,
+    read_numerics,
+    usable_device,
 )
 from radstart.core.errors import RadstartError
 from radstart.core.files import whole_file, write_toml
@@ -62,6 +64,8 @@ class Prepared:
         augmentation: of the training images.
         parts_digest: fingerprint of units and parts.
         workers: threads that make training batches ahead.
+        copies: the working copies of the dataset, by side in pixels.
+        ids: of the runs that were asked for so far.
     """
 
     folder: Path
@@ -80,10 +84,12 @@ class Prepared:
     augmentation: Augmentation
     parts_digest: str
     workers: int
+    copies: dict[int, NDArray[np.uint8]]
+    ids: dict[Any, str] = field(default_factory=dict)
 
     def pixels(self, arm: Arm) -> NDArray[np.uint8]:
         """Return the working copy of the arm's input size, uint8 (N, S, S) or (N, S, S, 3)."""
-        return working_copy(self.dataset, arm.convention.size)
+        return self.copies[arm.convention.size]
 
     def run_seed(self, seed: int) -> int:
         """Return the number that everything random in runs of this seed index derives from."""
@@ -154,13 +160,14 @@ def prepare(
     parts, leakage = resolve(dataset.rows, units, parts, found, spec.leakage, spec.seed)
     parts_digest = digest([list(map(str, units.unit)), list(map(str, parts.part))])
     size = spec.image_size or 224
-    copy = working_copy(dataset, size, progress)
-    mean, std = channel_statistics(copy, parts.part == "train")
+    copies = {size: working_copy(dataset, size, progress)}
+    mean, std = channel_statistics(copies[size], parts.part == "train")
     moments = (float(np.mean(mean)), float(np.mean(std)))
     arms = resolve_arms(spec.arm, spec.backbone, spec.image_size, moments)
     receipts, parameters = {}, {}
     for arm in arms:
-        working_copy(dataset, arm.convention.size, progress)
+        if arm.convention.size not in copies:
+            copies[arm.convention.size] = working_copy(dataset, arm.convention.size, progress)
         model, receipts[arm.name] = start_model(arm, task.outputs(dataset.classes), spec.seed)
         _try(model, arm)
         head = classifier_keys(arm.backbone)
@@ -177,7 +184,7 @@ def prepare(
     targets = task.encode(dataset.rows["label"].to_numpy(dtype=object), dataset.classes)
     prepared = Prepared(
         folder, spec, dataset, units, parts, leakage, arms, receipts, parameters, task, targets,
-        chosen, recipe, Augmentation(flip=spec.flip), parts_digest, workers,
+        chosen, recipe, Augmentation(flip=spec.flip), parts_digest, workers, copies,
     )  # fmt: skip
     for budget in spec.budgets:
         for seed in range(spec.seeds):
@@ -238,7 +245,19 @@ def _numerics(
     """Return the study's numerics: those written down, else measured on the first arm."""
     written = folder / "numerics.toml"
     if written.exists():
-        kept = choose_numerics(str(written), device, lambda: start_model(arm, outputs, 0)[0], 0, 0)
+        kept = read_numerics(written)
+        own = kept.device if device == "auto" else usable_device(device)
+        if own.partition(":")[0] != kept.device.partition(":")[0]:
+            raise RadstartError(
+                "this study computes on another kind of device", "--device", device,
+                f"{written} says {kept.device}",
+            )  # fmt: skip
+        kept = replace(kept, device=usable_device(own))
+        given = kept if asked in ("auto", "fp32") else read_numerics(Path(asked))
+        if given.identity() != kept.identity():
+            raise RadstartError(
+                "this study computes otherwise", "--numerics", asked, f"see {written}"
+            )
         if asked == "fp32" and (kept.dtype, kept.memory_format) != ("float32", "contiguous"):
             raise RadstartError(
                 "this study computes otherwise", "--numerics", asked, f"see {written}"

@@ -46,7 +46,12 @@ class RunSpec:
 
 def run_id(prepared: Prepared, run: RunSpec) -> str:
     """Return the hash of everything that decides the run's outcome, 12 hexadecimal digits."""
-    numerics = {k: v for k, v in prepared.numerics.record().items() if not k.endswith("_rate")}
+    if run not in prepared.ids:
+        prepared.ids[run] = _run_id(prepared, run)
+    return prepared.ids[run]
+
+
+def _run_id(prepared: Prepared, run: RunSpec) -> str:
     recipe = {k: v for k, v in asdict(prepared.recipe).items() if not k.startswith("grid")}
     return digest(
         {
@@ -60,7 +65,7 @@ def run_id(prepared: Prepared, run: RunSpec) -> str:
             "recipe": recipe,
             "penalties": list(PENALTIES),
             "augmentation": asdict(prepared.augmentation),
-            "numerics": numerics,
+            "numerics": prepared.numerics.identity(),
         }
     )
 
@@ -152,7 +157,6 @@ def train_trial(
         on_continued: told the step of the checkpoint, where there is one.
     """
     folder = trial_folder(prepared, run)
-    (folder / "done.json").unlink(missing_ok=True)
     _open_folder(folder, run)
     started = time.monotonic()
     checkpoints = Checkpoints(folder / "checkpoint.safetensors")

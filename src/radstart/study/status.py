@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from radstart.core.errors import RadstartError
-from radstart.core.processes import machine, process_start
+from radstart.core.processes import is_alive, machine
 from radstart.core.progress import duration
 from radstart.study.journal import read_journal
 from radstart.study.runs import is_done
@@ -48,7 +48,7 @@ def _at_work(folder: Path, log: list[dict[str, Any]]) -> list[str]:
         except (OSError, ValueError):
             continue
         sign = f"last sign of life {duration(max(0.0, time.time() - beat))} ago"
-        if said["machine"] == machine() and process_start(said["pid"]) != said["start"]:
+        if said["machine"] == machine() and not is_alive(said["pid"], said["start"]):
             sign = "dead, to be taken over by the next process"
         job = _job(jobs.get(path.stem, {"job": path.stem}))
         found.append(f"process {said['pid']} on {said['host']}, {sign}: {job}")

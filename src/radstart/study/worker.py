@@ -1,4 +1,4 @@
-"""One more process on a study: `python -m radstart.study.worker STUDY DEVICE WORKERS`.
+"""One more process on a study: `python -m radstart.study.worker STUDY DEVICE WORKERS PARENT`.
 
 It does jobs until none is left, and ends when the process that started it is gone.
 """
@@ -20,9 +20,8 @@ from radstart.study.spec import read_spec
 WATCH = 1.0  # seconds between two looks whether the starting process lives
 
 
-def main(folder: Path, device: str, workers: int) -> None:
-    """Work on the study in `folder` until it is finished."""
-    parent = os.getppid()
+def main(folder: Path, device: str, workers: int, parent: int) -> None:
+    """Work on the study in `folder` until it is finished or the process `parent` is gone."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -49,7 +48,7 @@ def main(folder: Path, device: str, workers: int) -> None:
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+        main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     except RadstartError as error:
         sys.exit(f"radstart: {error}")
     except KeyboardInterrupt:

@@ -146,10 +146,11 @@ class Checkpoints:
                         moment: torch.empty_like(parameter.detach()).copy_(parts[moment][name])
                         for moment in MOMENTS[:2]
                     }
-                    optimiser.state[parameter] = {"step": parts["step"][name], **moments}
+                    steps = parts["step"][name].to(parameter.device)
+                    optimiser.state[parameter] = {"step": steps, **moments}
         except (OSError, SafetensorError, KeyError, RuntimeError):
             return None
-        return standing, parts["best"]
+        return standing, {k: v.clone() for k, v in parts["best"].items()}  # not the mapped file
 
     def close(self) -> None:
         """Wait for the write that is under way.

@@ -63,7 +63,6 @@ class Fitted:
         history: one record per look at validation: step, train_loss, validation_loss, rate.
         converged: False = the step limit came before validation stopped improving.
         steps: steps taken.
-        seconds: time spent, in all processes that worked on it.
         continued: the step of the checkpoint that it went on from; 0 = it was begun here.
     """
 
@@ -72,7 +71,6 @@ class Fitted:
     history: list[dict[str, float]]
     converged: bool
     steps: int
-    seconds: float
     continued: int
 
 
@@ -169,9 +167,7 @@ def fit(
                 checkpoints.keep(at, module, averaged, best_state, optimiser)
     if not math.isfinite(at.best_loss):
         raise RunFailed(f"the validation loss was never a number, learning rate {rate:g}")
-    return Fitted(
-        best_state, at.best_loss, at.history, at.converged, at.step, at.seconds, continued
-    )
+    return Fitted(best_state, at.best_loss, at.history, at.converged, at.step, continued)
 
 
 def _begin(
@@ -216,6 +212,9 @@ def _clip(optimiser: torch.optim.Optimizer, trained: list[nn.Parameter], largest
 
     The fused optimiser divides while it reads the gradient anyway.
     """
+    if trained[0].device.type == "mps":  # whose fused AdamW does not divide
+        nn.utils.clip_grad_norm_(trained, largest)
+        return
     norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
     setattr(optimiser, "grad_scale", None if norm <= largest else norm / largest)  # noqa: B010
 
