@@ -77,10 +77,10 @@ def _start(asked, out, at=None, seconds=None, full=False):
             return  # nothing will change
         if writes and str(out) in str(arguments[0]) and text in str(arguments[0]):
             count += 1
+            if not full and count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
             if full and count >= number and event != "os.remove":
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if count == number:
-                os.kill(os.getpid(), signal.SIGKILL)
 
     try:
         sys.addaudithook(watch)
