@@ -74,12 +74,12 @@ def _no_plan(found: PairedDifference, barred: list[str], margin: float) -> tuple
     """Return why no number can be given, short and long, or None."""
     if "confounded" in barred:
         return (
-            "numbers cannot settle it: other backbone",
+            "numbers cannot settle it",
             "The backbones differ: no number of seeds or patients makes this better or worse.",
         )
     if "not converged" in barred:
         return (
-            "numbers cannot settle it: not converged",
+            "numbers cannot settle it",
             "Runs met the step limit: no number settles it before they converge.",
         )
     if not math.isfinite(found.p):
