@@ -44,6 +44,7 @@ def twins(tmp_path, table, images, weights, write_labels, quick):
     return studies
 
 
+@pytest.mark.slow
 def test_labels_of_the_test_part_change_no_choice(twins):
     """Same rates, penalties, trials, models (to the byte) and validation scores; other results."""
     one, two = twins

@@ -66,6 +66,7 @@ def test_a_job_that_breaks_off_does_not_keep_the_rest_from_being_done(ask, tmp_p
     assert len(finished) == len(set(finished)) == 6
 
 
+@pytest.mark.slow
 def test_a_board_whose_last_trial_ends_while_it_is_read_is_read_again(ask, tmp_path, monkeypatch):
     """No job and no answer is not an end: the state has just moved on."""
     study = ask()
@@ -84,6 +85,7 @@ def test_a_board_whose_last_trial_ends_while_it_is_read_is_read_again(ask, tmp_p
     assert len(looks) == 2
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_also_while_others_wait_for_them(ask, tmp_path):
     """A probe is no job while another process makes its features."""
     study = ask(policies=["frozen"], seeds=2)
@@ -103,6 +105,7 @@ def test_features_are_computed_once_also_while_others_wait_for_them(ask, tmp_pat
     assert "scores" in kinds
 
 
+@pytest.mark.slow
 def test_a_process_at_work_goes_on_with_what_another_call_adds(ask, tmp_path, monkeypatch):
     """The smaller question's process does not end in an error: it answers the larger one."""
     work = thread.work
