@@ -18,8 +18,10 @@ Both for plain float32 and for the numerics that `auto` chooses here, with the p
 import argparse
 import copy
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,7 @@ from radstart.backbones import (
 from radstart.core.random import stream
 from radstart.training import POLICIES, TASKS, Augmentation, Batches, Recipe, fine_tune
 from radstart.training.batches import batch_at, training_batches
+from radstart.training.checkpoint import Checkpoints, Standing
 from radstart.training.loop import _adamw, _average, _clip, _pairs
 from radstart.weights import Convention, apply_convention
 from side_by_side import Row, bare_step, figure, keep, paired_ratio, plain_beside, timed
@@ -152,6 +155,20 @@ def inside(numerics: Numerics, steps: int) -> dict[str, float]:
     return {**found, "overhead": float(np.median(extra / work))}
 
 
+def _copying(
+    folder: Path, module: nn.Module, averaged: nn.Module, optimiser: torch.optim.Optimizer
+) -> float:
+    """Return what a checkpoint costs the training thread (ms); the write goes on beside it."""
+    optimiser.step()
+    seconds = []
+    for k in range(4):
+        kept = Checkpoints(folder / f"{k}.safetensors")
+        state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        seconds.append(timed(lambda: kept.keep(Standing(1e-3), module, averaged, state, optimiser)))  # noqa: B023
+        kept.close()
+    return round(1e3 * statistics.median(seconds[1:]), 1)
+
+
 def alone(numerics: Numerics) -> dict[str, float]:
     """Return medians (ms) of the overhead's parts, each timed alone with cold caches."""
     module = place(network(), numerics)
@@ -182,6 +199,10 @@ def alone(numerics: Numerics) -> dict[str, float]:
             other.add_(1)
             seconds.append(timed(work))
         found[name] = round(1e3 * statistics.median(seconds[2:]), 3)
+    with tempfile.TemporaryDirectory() as folder:
+        found["a checkpoint's copy, at most once an epoch"] = _copying(
+            Path(folder), module, averaged, optimiser
+        )
     made.close()  # type: ignore[attr-defined]
     return found
 

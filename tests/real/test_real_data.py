@@ -20,6 +20,7 @@ from radstart.ingest import Columns, ingest_folder
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.real,
     pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is absent: NOT TESTED on images"),
 ]

@@ -61,19 +61,19 @@ class Checkpoints:
         self._writer = ThreadPoolExecutor(1, "radstart-checkpoint")
         self._writing: Future[float] | None = None
         self._kept = time.monotonic()
-        self._cost = 0.0
+        self._cost = self._copied = 0.0
 
     def due(self, looked: bool) -> bool:
         """Return whether to keep the state now: after a look at validation, or after SECONDS.
 
-        Looks that come faster than the disk writes are passed over, so that a large network on a
-        slow disk spends at most a tenth of its time on this.
+        Looks that come faster than ten times what a checkpoint takes are passed over, so that a
+        large network on a slow disk is not kept from training.
 
         Raises:
             RadstartError: the last one could not be written.
         """
         if self._writing is not None and self._writing.done():
-            self._cost = self._writing.result()
+            self._cost = self._copied + self._writing.result()
             self._writing = None
         since = time.monotonic() - self._kept
         wanted = since >= SECONDS or (looked and since >= 10 * self._cost)
@@ -88,6 +88,7 @@ class Checkpoints:
         optimiser: torch.optim.Optimizer,
     ) -> None:
         """Copy the state now and write it while training goes on."""
+        started = time.monotonic()
         tensors = {f"module/{k}": v for k, v in module.state_dict().items()}
         tensors |= {f"averaged/{k}": v for k, v in averaged.state_dict().items()}
         tensors |= {f"best/{k}": v for k, v in best.items()}
@@ -104,6 +105,7 @@ class Checkpoints:
         described = {"standing": json.dumps(asdict(standing))}
         self._writing = self._writer.submit(self._write, copies, described)
         self._kept = time.monotonic()
+        self._copied = self._kept - started
 
     def _write(self, tensors: State, described: dict[str, str]) -> float:
         """Write the file; return the seconds that it took."""
