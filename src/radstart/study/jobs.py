@@ -88,7 +88,6 @@ def read_board(prepared: Prepared) -> Board:
     runs = list(probe_runs(prepared))
     done = total = 0.0
     chosen = True
-    expected = len(prepared.recipe.grid) + GROWN + prepared.spec.seeds - 1
     for policy, budget in trained_groups(prepared):
         trials, rates = rates_so_far(prepared, policy, budget)
         group = list(_runs_of(prepared, policy, budget, rates))
@@ -100,7 +99,7 @@ def read_board(prepared: Prepared) -> Board:
             for run, needed in trainings.items()
         ]
         left = [job for job in left if is_open(prepared, job)]
-        known = len(trainings) if rates else max(len(trainings), expected * len(prepared.arms))
+        known = len(trainings) if rates else max(len(trainings), expected_trainings(prepared))
         total += known * steps
         done += (len(trainings) - len(left)) * steps
         jobs += left
@@ -145,6 +144,12 @@ def trained_groups(prepared: Prepared) -> Iterator[tuple[str, float]]:
         for policy in prepared.spec.policies:
             if not POLICIES[policy].probe:
                 yield policy, budget
+
+
+def expected_trainings(prepared: Prepared) -> int:
+    """Return how many trainings a policy takes under one budget, before its trials are known."""
+    per_arm = len(prepared.recipe.grid) + GROWN + prepared.spec.seeds - 1
+    return per_arm * len(prepared.arms)
 
 
 def rates_so_far(

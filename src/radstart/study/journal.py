@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from radstart.core.errors import RadstartError
+from radstart.core.files import os_reason
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Journal:
             raise RadstartError(
                 "cannot write",
                 str(path),
-                error.strerror or "",
+                os_reason(error),
                 "free space; the same command continues",
             ) from error
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from radstart.core.progress import duration
 from radstart.stats import PlannedDifference, planned_difference
-from radstart.study.jobs import GROWN, probe_runs, read_board
+from radstart.study.jobs import expected_trainings, probe_runs, read_board
 from radstart.study.prepare import Prepared
 from radstart.study.runs import is_done, run_folder
 from radstart.training import POLICIES
@@ -90,10 +90,9 @@ def make_plan(prepared: Prepared, processes: int = 1) -> Plan:
     spec, recipe, numerics = prepared.spec, prepared.recipe, prepared.numerics
     trained = [policy for policy in spec.policies if not POLICIES[policy].probe]
     arms, seeds = len(spec.arm), spec.seeds
-    per_setting = len(recipe.grid) + GROWN + seeds - 1
     trials = arms * len(trained) * len(spec.budgets) * len(recipe.grid)
     runs = arms * len(spec.policies) * len(spec.budgets) * seeds
-    trainings = arms * len(trained) * len(spec.budgets) * per_setting
+    trainings = len(trained) * len(spec.budgets) * expected_trainings(prepared)
     board = read_board(prepared)
     named = board.runs or tuple(probe_runs(prepared))
     finished = sum(is_done(run_folder(prepared, run)) for run in named)
