@@ -17,6 +17,8 @@ from radstart.cli.stats import stats
 from radstart.cli.status import status
 from radstart.core.errors import RadstartError, one_line, short
 
+STOPPED = 130  # as shells say it: 128 + SIGINT
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -65,9 +67,11 @@ def main(arguments: list[str] | None = None) -> None:
         said = error.format_message() + _received(error, given)
         sys.exit(_fail(f"{said}; see {verb} --help"))
     except (KeyboardInterrupt, Abort):
-        sys.exit(_fail("stopped; the same command continues", code=130))
+        code = STOPPED
     except BrokenPipeError:
         sys.exit(1)
+    if code == STOPPED:  # also what typer makes of Ctrl-C
+        _fail("stopped; the same command continues", STOPPED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -1,0 +1,26 @@
+"""Stopped by a person or a batch system: one line, exit code 130, whatever typer makes of it."""
+
+import os
+import signal
+
+import pytest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_is_one_line_that_says_how_to_go_on(cli, images, weights, tmp_path, quick, number):
+    """Nothing is left claimed, and the same command ends what was begun."""
+    from radstart.study import jobs
+
+    words = [
+        *("compare", images, "--out", tmp_path / "s", "--arms", f"w=file:{weights}"),
+        *("--policies", "full", "--seeds", "1", "--image-size", "32", "--epochs", "1"),
+        *("--numerics", "fp32"),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "train_trial", lambda *_: os.kill(os.getpid(), number))
+        code, out, err = cli(*words)
+
+    assert (code, out) == (130, "")
+    assert err.splitlines()[-1] == "radstart: stopped; the same command continues"
+    assert not (tmp_path / "s" / "claims").exists()
+    assert cli(*words)[0] == 0
