@@ -44,6 +44,7 @@ def demo(
         processes=2, numerics="fp32", progress=True,
     )  # fmt: skip
     shutil.copyfile(study.path / "report.html", out / "report.html")
+    shutil.copytree(study.path / "tables", out / "tables", dirs_exist_ok=True)  # its links
     for line in study.facts["answer"]:
         print(line)
     print(f"report: {(out / 'report.html').resolve()}")
