@@ -196,7 +196,7 @@ def spoil_out(work: Work, draw: Draw) -> None:
     )  # fmt: skip
     for name in draw(st.lists(st.sampled_from(places), min_size=1, max_size=3)):
         path = work.out / name
-        if not path.exists() and not path.parent.is_file():
+        if not path.exists() and not any(above.is_file() for above in path.parents):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(draw(held | st.binary(max_size=40)))
 
