@@ -166,6 +166,22 @@ def finished(tmp_path_factory, images, weights):
     return made_once(tmp_path_factory, "finished", make)
 
 
+def prepared_again(study):
+    """Return a study, prepared from its own folder."""
+    from radstart.core.progress import Progress
+    from radstart.study import read_spec
+    from radstart.study.prepare import prepare
+
+    return prepare(
+        read_spec(study / "study.toml"),
+        study,
+        device="cpu",
+        workers=0,
+        numerics="auto",
+        progress=Progress(),
+    )
+
+
 @pytest.fixture(scope="session")
 def facts(finished):
     """Return the facts of the finished study."""

@@ -8,9 +8,7 @@ import pytest
 import torch
 
 import radstart
-from radstart.core.progress import Progress
-from radstart.study.prepare import prepare
-from radstart.study.spec import read_spec
+from conftest import prepared_again
 from radstart.training import Batches
 from radstart.training.batches import batch_at
 
@@ -113,14 +111,7 @@ def test_the_test_part_is_not_read_before_every_choice_is_made(
 @pytest.fixture(scope="module")
 def prepared(finished):
     """Return the finished study, prepared again."""
-    return prepare(
-        read_spec(finished / "study.toml"),
-        finished,
-        device="cpu",
-        workers=0,
-        numerics="auto",
-        progress=Progress(),
-    )
+    return prepared_again(finished)
 
 
 @pytest.mark.parametrize("part", ["train", "validation"])

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 import radstart
-from conftest import QUICK
+from conftest import QUICK, prepared_again
 from radstart.core.claims import Claims
 from radstart.core.progress import Progress
 from radstart.study import compare as thread
-from radstart.study import jobs, read_spec
+from radstart.study import jobs
 from radstart.study.journal import read_journal
-from radstart.study.prepare import prepare
 
 
 @pytest.fixture
@@ -33,17 +32,6 @@ def ask(images, weights, tmp_path, quick):
         "numerics": "fp32",
     }
     return lambda **changes: radstart.compare(images, out=tmp_path / "s", **(question | changes))
-
-
-def prepared_again(folder):
-    return prepare(
-        read_spec(folder / "study.toml"),
-        folder,
-        device="cpu",
-        workers=0,
-        numerics="auto",
-        progress=Progress(),
-    )
 
 
 def test_a_job_that_breaks_off_does_not_keep_the_rest_from_being_done(ask, tmp_path, monkeypatch):

@@ -28,6 +28,23 @@ BEAT = 10.0  # seconds between two signs of life
 NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A claim as it lies there.
+
+    Attributes:
+        name: what is claimed.
+        said: what the holder says of itself: machine, host, pid, start, since.
+        beat: its last sign of life, seconds since the epoch by the folder's clock.
+        ended: whether its process is known to be dead (one of this machine).
+    """
+
+    name: str
+    said: dict[str, Any]
+    beat: float
+    ended: bool
+
+
 @dataclass
 class Claims:
     """The claims of one folder, as this process sees them. Threads must not share it.
@@ -97,6 +114,16 @@ class Claims:
         finally:
             self.release(name)
 
+    def listed(self) -> list[Claim]:
+        """Return every claim that lies there and can be read, by name."""
+        found = []
+        for path in sorted(self.folder.glob("[!.]*")):
+            said = _read(path)
+            with suppress(FileNotFoundError):
+                if said:
+                    found.append(Claim(path.stem, said, path.stat().st_mtime, _has_ended(said)))
+        return found
+
     def sweep(self) -> None:
         """Remove what processes of this machine that are dead left behind."""
         for path in self.folder.glob("*"):
@@ -135,7 +162,7 @@ class Claims:
         except FileNotFoundError:  # given back just now; the next look finds it free
             return False
         said = _read(path)
-        if said.get("machine") == machine() and not is_alive(said["pid"], said["start"]):
+        if _has_ended(said):
             return True
         before, since = self._seen.get(path, (None, 0.0))
         if before != beat:
@@ -154,6 +181,11 @@ class Claims:
             for path in list(self.held.values()):
                 with suppress(OSError):
                     os.utime(path)
+
+
+def _has_ended(said: dict[str, Any]) -> bool:
+    """Return whether a holder is a process of this machine that is dead."""
+    return said.get("machine") == machine() and not is_alive(said["pid"], said["start"])
 
 
 def _generation(path: Path) -> int:

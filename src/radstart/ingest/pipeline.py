@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from radstart.core.errors import RadstartError, one_line, short
-from radstart.core.files import os_reason, remove_leftovers, temporary_name
+from radstart.core.files import os_reason, remove_leftovers, sync, temporary_name
 from radstart.core.progress import Progress
 from radstart.dataset import Dataset, PixelWriter, open_dataset, save_dataset, text
 from radstart.ingest.checks import (
@@ -290,8 +290,4 @@ def _capped(pixels: Pixels, max_side: int) -> Pixels:
 def _sync(folder: Path) -> None:
     """Make every file under a folder durable."""
     for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)

@@ -308,9 +308,7 @@ def _failures(prepared: Prepared, runs: tuple[RunSpec, ...]) -> Iterator[str]:
     for run in runs:
         done = outcome(run_folder(prepared, run))
         if done["state"] == "failed":
-            yield (
-                f"{run.arm}, {run.policy}, budget {run.budget:g}, seed {run.seed}: {done['reason']}"
-            )
+            yield f"{run.text()}: {done['reason']}"
 
 
 def _mark(file: Path) -> tuple[int, int] | None:

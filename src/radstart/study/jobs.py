@@ -56,11 +56,9 @@ class Job:
 
     def text(self) -> str:
         """Return what a person reads while it is done."""
-        run = self.run
         if self.kind == "features":
-            return f"{run.arm}: features"
-        rate = "" if run.lr is None else f", lr {run.lr:g}"
-        return f"{run.arm}, {run.policy}, budget {run.budget:g}, seed {run.seed}{rate}"
+            return f"{self.run.arm}: features"
+        return self.run.text() + ("" if self.run.lr is None else f", lr {self.run.lr:g}")
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,10 @@ def read_board(prepared: Prepared) -> Board:
         runs += group
         chosen = chosen and bool(rates)
     features = list(_features(prepared))
-    jobs += [job for job in features if is_open(prepared, job)]
+    needed = [job for job in features if is_open(prepared, job)]
+    jobs += needed
     total += sum(job.steps for job in features) + len(runs)
-    done += sum(job.steps for job in features if not is_open(prepared, job))
+    done += sum(job.steps for job in features) - sum(job.steps for job in needed)
     scores = [
         Job("scores", run, f"scores-{run_id(prepared, run)}", 1.0)
         for run in runs

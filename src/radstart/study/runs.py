@@ -43,6 +43,10 @@ class RunSpec:
     seed: int
     lr: float | None
 
+    def text(self) -> str:
+        """Return what a person calls it."""
+        return f"{self.arm}, {self.policy}, budget {self.budget:g}, seed {self.seed}"
+
 
 def run_id(prepared: Prepared, run: RunSpec) -> str:
     """Return the hash of everything that decides the run's outcome, 12 hexadecimal digits."""

@@ -1,16 +1,16 @@
 """Who is at work in a study, and what is finished: read from its folder, changing nothing."""
 
-import json
 import textwrap
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from radstart.core.claims import Claims
 from radstart.core.errors import RadstartError
-from radstart.core.processes import is_alive, machine
 from radstart.core.progress import duration
 from radstart.study.journal import read_journal
-from radstart.study.runs import is_done
+from radstart.study.runs import RunSpec, is_done
 from radstart.study.spec import read_spec
 
 
@@ -42,15 +42,12 @@ def status_lines(folder: Path, last: int = 5) -> list[str]:
 def _at_work(folder: Path, log: list[dict[str, Any]]) -> list[str]:
     jobs = {line.get("job"): line for line in log if line["event"] == "began"}
     found = []
-    for path in sorted((folder / "claims").glob("[!.]*")):
-        try:
-            said, beat = json.loads(path.read_text(encoding="utf-8")), path.stat().st_mtime
-        except (OSError, ValueError):
-            continue
-        sign = f"last sign of life {duration(max(0.0, time.time() - beat))} ago"
-        if said["machine"] == machine() and not is_alive(said["pid"], said["start"]):
+    for claim in Claims(folder / "claims").listed():
+        said = claim.said
+        sign = f"last sign of life {duration(max(0.0, time.time() - claim.beat))} ago"
+        if claim.ended:
             sign = "dead, to be taken over by the next process"
-        job = _job(jobs.get(path.stem, {"job": path.stem}))
+        job = _job(jobs.get(claim.name, {"job": claim.name}))
         found.append(f"process {said['pid']} on {said['host']}, {sign}: {job}")
     return found
 
@@ -66,10 +63,7 @@ def _job(line: dict[str, Any]) -> str:
     if "arm" not in line:
         return str(line["job"])
     kind = line["job"].partition("-")[0]
-    rate = f", lr {line['lr']:g}" if line["lr"] else ""
+    run = RunSpec(**{item.name: line[item.name] for item in fields(RunSpec)})
     if kind == "features":
-        return f"features of {line['arm']}"
-    return (
-        f"{kind} of {line['arm']}, {line['policy']}, budget {line['budget']:g}, "
-        f"seed {line['seed']}{rate}"
-    )
+        return f"features of {run.arm}"
+    return f"{kind} of {run.text()}" + (f", lr {run.lr:g}" if run.lr else "")
