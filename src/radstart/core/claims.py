@@ -4,7 +4,7 @@ A claim is a file `NAME.GENERATION` that only one process can make (a hard link,
 the name is taken, also on network file systems). A thread touches it every few seconds. The holder
 with the highest generation owns the name. A claim of a dead process on this machine, or one that
 nobody touched for LEASE seconds, is taken over by making the next generation: of several that try,
-one succeeds, and nothing is ever deleted that somebody else may have just made.
+one succeeds, and no claim is deleted to get at it.
 """
 
 import errno

@@ -17,9 +17,7 @@ from radstart.training.checkpoint import Checkpoints, Standing, State
 from radstart.training.recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
-
-
-AVERAGE_EVERY = 2  # steps: the average of half the states is as good, for half the memory traffic
+AVERAGE_EVERY = 2  # steps between two moves of the average: half the memory traffic
 
 
 class RunFailed(Exception):  # noqa: N818 - a fact about a run, not about the program
