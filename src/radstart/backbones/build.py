@@ -1,21 +1,21 @@
 """A timm name with switches -> a module whose initial values come from a named stream."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from radstart.backbones.operators import declare_torchvision_operators
+from radstart.backbones.switches import SWITCHES, Switch
 from radstart.core.errors import RadstartError, nearest
-
-Switch = str | int | float | bool
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """An architecture: timm's name and the arguments that differ from timm's defaults."""
+    """An architecture: timm's name, its arguments that differ from timm's defaults, SWITCHES."""
 
     name: str
     switches: dict[str, Switch] = field(default_factory=dict)
@@ -26,37 +26,57 @@ class Backbone:
         return f"{self.name} ({listed})" if listed else self.name
 
 
-def build(backbone: Backbone, outputs: int, seed: int = 0) -> nn.Module:
+def _mobilenetv1_025(**arguments: Any) -> nn.Module:
+    from timm.models.efficientnet import _gen_mobilenet_v1
+
+    model: nn.Module = _gen_mobilenet_v1("mobilenetv1_100", 0.25, **arguments)
+    return model
+
+
+OURS: dict[str, Callable[..., nn.Module]] = {"mobilenetv1_025": _mobilenetv1_025}
+"""Backbones that timm can build and has no name for."""
+
+
+def build(backbone: Backbone, outputs: int, seed: int = 0, channels: int = 3) -> nn.Module:
     """Return the network with `outputs` logits (0: pooled features), freshly initialised.
 
-    The network maps float (B, 3, H, W) to (B, outputs) or (B, features). Initial values depend on
-    `seed` alone; torch's global generator is left as it was. Nothing is downloaded.
+    The network maps float (B, channels, H, W) to (B, outputs) or (B, features). Initial values
+    depend on `seed` alone; torch's global generator is left as it was. Nothing is downloaded.
 
     Raises:
-        RadstartError: timm has no such name, or it does not take these switches.
+        RadstartError: no such name, or it does not take these switches.
     """
-    declare_torchvision_operators()
+    check_name(backbone.name)
     import timm
 
-    if not timm.is_model(backbone.name):
-        names = timm.list_models()
-        raise RadstartError(
-            "unknown backbone", "backbone", backbone.name, nearest(backbone.name, names)
-        )
-    switches: dict[str, Any] = dict(backbone.switches)
+    own = {name: value for name, value in backbone.switches.items() if name in SWITCHES}
+    arguments: dict[str, Any] = {k: v for k, v in backbone.switches.items() if k not in own}
     if _has_position_embedding(backbone.name):
-        switches.setdefault("dynamic_img_size", True)
+        arguments.setdefault("dynamic_img_size", True)
+    if channels != 3:
+        arguments["in_chans"] = channels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
-            model = timm.create_model(
-                backbone.name, pretrained=False, num_classes=outputs, **switches
-            )
+            make = OURS.get(backbone.name, partial(timm.create_model, backbone.name))
+            model = make(pretrained=False, num_classes=outputs, **arguments)
         except TypeError as error:
             raise RadstartError(
                 f"{backbone.name} does not take these switches", "backbone", str(error)
             ) from error
+    for name, value in own.items():
+        SWITCHES[name](model, value)
     return model
+
+
+def check_name(name: str) -> None:
+    """Raise RadstartError where neither timm nor radstart has a backbone of this name."""
+    declare_torchvision_operators()
+    import timm
+
+    if name not in OURS and not timm.is_model(name):
+        known = [*OURS, *timm.list_models()]
+        raise RadstartError("unknown backbone", "backbone", name, nearest(name, known))
 
 
 @cache

@@ -72,7 +72,7 @@ class Arm:
             "kind": self.spec.kind,
             "backbone": self.backbone.name,
             "switches": dict(self.backbone.switches),
-            "convention": [self.convention.size, *self.convention.mean, *self.convention.std],
+            "convention": self.convention.identity(),
             "sha256": self.sha256,
         }
 

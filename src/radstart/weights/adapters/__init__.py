@@ -1,0 +1,17 @@
+"""One file per origin of weights: its names and layouts -> timm's. A new origin is one line here.
+
+The order matters where a file is not said to be of an origin: the first whose `matches` says yes
+is taken, and timm's own names come last.
+"""
+
+from radstart.weights.adapters import timm
+from radstart.weights.adapters.adapter import Adapter, Tensors
+
+ADAPTERS: dict[str, Adapter] = {adapter.name: adapter for adapter in (timm.ADAPTER,)}
+
+__all__ = ["ADAPTERS", "Adapter", "Tensors", "adapter_for"]
+
+
+def adapter_for(tensors: Tensors) -> Adapter:
+    """Return the first adapter whose layout the tensors are in."""
+    return next(adapter for adapter in ADAPTERS.values() if adapter.matches(tensors))
