@@ -79,9 +79,13 @@ def check_name(name: str) -> None:
         raise RadstartError("unknown backbone", "backbone", name, nearest(name, known))
 
 
+_RELATIVE_ONLY = ("beit_", "beitv2_", "vit_relpos_", "vit_srelpos_")
+
+
 @cache
 def _has_position_embedding(name: str) -> bool:
-    return name.startswith(("vit_", "deit", "eva", "beit"))
+    """Whether timm resamples this network's position embedding to the image at hand."""
+    return name.startswith(("vit_", "deit", "eva", "beit")) and not name.startswith(_RELATIVE_ONLY)
 
 
 def classifier_keys(backbone: Backbone) -> frozenset[str]:

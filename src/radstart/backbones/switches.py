@@ -24,6 +24,14 @@ def _set_bn_eps(model: nn.Module, value: Switch) -> None:
         norm.eps = float(value)
 
 
+def _set_ln_eps(model: nn.Module, value: Switch) -> None:
+    """Set the constant that is added to every layer norm's variance."""
+    norms = [m for m in model.modules() if isinstance(m, nn.LayerNorm)]
+    _some(norms, "ln_eps", value)
+    for norm in norms:
+        norm.eps = float(value)
+
+
 class _QuickGELU(nn.Module):
     """x sigmoid(1.702 x), as CLIP has it."""
 
@@ -109,6 +117,7 @@ def _by_those_inside(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
 SWITCHES: dict[str, Callable[[nn.Module, Switch], None]] = {
     "activation": _set_activation,
     "bn_eps": _set_bn_eps,
+    "ln_eps": _set_ln_eps,
     "pool_count": _pool_count,
     "stride_in_first_conv": _stride_in_first_conv,
 }
