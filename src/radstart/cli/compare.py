@@ -30,6 +30,12 @@ ImageSize = Annotated[
     int | None, Option(help="Input side in pixels.", show_default="each arm's own")
 ]
 Epochs = Annotated[int, Option(help="Step limit, in epochs of the whole training part.")]
+Rates = Annotated[
+    str, Option(help="Learning rates that all arms try; one = shared.  [a grid that grows]")
+]
+Conventions = Annotated[
+    list[str] | None, Option("--convention", help="ARM=NAME: feed an arm otherwise (repeatable).")
+]
 Backbone = Annotated[str, Option(help="timm name for arms whose weights do not state one.")]
 Reference = Annotated[str, Option(help="Arm that others are held against.  [the first]")]
 Metric = Annotated[str, Option(help="Primary metric.  [auroc]")]
@@ -71,6 +77,8 @@ def compare(
     seeds: Seeds = 3,
     image_size: ImageSize = None,
     epochs: Epochs = 30,
+    rates: Rates = "",
+    convention: Conventions = None,
     backbone: Backbone = "",
     reference: Reference = "",
     metric: Metric = "",
@@ -113,6 +121,7 @@ def compare(
     Exit code 0: done; 1: some runs failed (they are listed); 2: something to mend.
     """
     from radstart.study import DataSpec, StudySpec, absolute_arm, found_labels, read_spec
+    from radstart.weights import with_options
 
     if data.suffix == ".toml":
         _only_toml(context, data)
@@ -133,7 +142,9 @@ def compare(
                 site_column=site_column,
                 positive=positive,
             ),
-            arm=tuple(absolute_arm(arm) for arm in _listed(arms)),
+            arm=with_options(
+                tuple(absolute_arm(arm) for arm in _listed(arms)), _pairs(convention or [])
+            ),
             policies=tuple(_listed(policies)),
             budgets=tuple(_number(text, "--budgets") for text in _listed(budgets)),
             seeds=seeds,
@@ -144,6 +155,7 @@ def compare(
             backbone=backbone,
             image_size=image_size,
             epochs=epochs,
+            rates=tuple(_number(text, "--rates") for text in _listed(rates)),
             flip=flip,
             leakage=leakage,  # type: ignore[arg-type]  # checked just below
             test_fold=test_fold,
@@ -202,6 +214,15 @@ def _only_toml(context: typer.Context, data: Path) -> None:
         raise RadstartError(
             "the question stands in the file", str(data), ", ".join(given), "edit the file instead"
         )
+
+
+def _pairs(texts: list[str], option: str = "--convention") -> dict[str, str]:
+    """Return ARM=VALUE texts as a dictionary."""
+    pairs = [text.rpartition("=") for text in texts]
+    for arm, _, value in pairs:
+        if not (arm and value):
+            raise RadstartError("not ARM=VALUE", option, value or arm, f"write {option} ARM=VALUE")
+    return {arm.strip(): value.strip() for arm, _, value in pairs}
 
 
 def _listed(text: str) -> list[str]:

@@ -40,7 +40,7 @@ from radstart.dataset import (
 from radstart.ingest import Columns, ingest_folder
 from radstart.study.spec import StudySpec, extended, read_spec, to_toml, write_spec
 from radstart.training import TASKS, Augmentation, Recipe, Task
-from radstart.weights import Arm, Receipt, resolve_arms, start_model
+from radstart.weights import Arm, Receipt, resolve_arms, start_model, with_heads
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +164,7 @@ def prepare(
     mean, std = channel_statistics(copies[size], parts.part == "train")
     moments = (float(np.mean(mean)), float(np.mean(std)))
     arms = resolve_arms(spec.arm, spec.backbone, spec.image_size, moments)
+    arms = with_heads(arms, dataset.classes)
     receipts, parameters = {}, {}
     for arm in arms:
         if arm.convention.size not in copies:
@@ -175,6 +176,8 @@ def prepare(
             p.numel() for key, p in model.named_parameters() if key not in head
         )
     recipe = Recipe(epochs=spec.epochs)
+    if spec.rates:
+        recipe = replace(recipe, grid=tuple(sorted(spec.rates)), grid_growth=0)
     chosen = _numerics(folder, numerics, device, arms[0], task.outputs(dataset.classes), recipe)
     if chosen.device == "cpu" and chosen.instructions not in ("", instructions()):
         progress.line(

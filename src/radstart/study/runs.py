@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import load_file, save
 
-from radstart.backbones import build, computing, place
+from radstart.backbones import computing, place
 from radstart.core.files import read_json, remove_leftovers, whole_file, write_json, write_toml
 from radstart.core.hashing import digest
 from radstart.features import features_key, forward, frozen_features
@@ -27,7 +27,7 @@ from radstart.training import (
     fine_tune,
     fit_probe,
 )
-from radstart.weights import Arm, start_model
+from radstart.weights import Arm, empty_model, start_model
 
 SCHEMA = 2  # of what a run is; 1: AdamW computed tensor by tensor
 LIKELY_CHECKS = 14  # looks at validation that a training takes before it stops, on average
@@ -253,7 +253,7 @@ def model_outputs(
 ) -> NDArray[np.float32]:
     """Return the outputs of a folder's model, float32 (n, K)."""
     arm = arm_of(prepared, run)
-    module = build(arm.backbone, prepared.task.outputs(prepared.dataset.classes))
+    module = empty_model(arm, prepared.task.outputs(prepared.dataset.classes))
     module.load_state_dict(load_file(folder / "model.safetensors"))
     with computing(prepared.numerics):
         module = place(module, prepared.numerics)
@@ -358,6 +358,7 @@ def _write_receipt(prepared: Prepared, run: RunSpec, folder: Path) -> None:
     if not POLICIES[run.policy].probe:
         record["backbone"] = {"name": arm.backbone.name, "switches": arm.backbone.switches}
         record["convention"] = arm.convention.record()
+        record["classes"] = list(prepared.dataset.classes)
     if receipt is not None:
         record["receipt"] = receipt.record()
     write_toml(folder / "receipt.toml", record)

@@ -65,6 +65,8 @@ class StudySpec:
         backbone: timm's name for arms whose weights do not state one; "" = the first arm's.
         image_size: input side in pixels for all arms; None = each arm's own.
         epochs: step limit in epochs of the whole training part.
+        rates: learning rates that every arm tries; () = the recipe's grid, which grows where its
+            edge wins; one = the same for all arms, and nothing is chosen.
         flip: whether the augmentation mirrors left and right.
         leakage: what to do when a unit or an image stands in two parts.
         test_fold, validation_fold: folds to use; "" = the last, the one before.
@@ -84,6 +86,7 @@ class StudySpec:
     backbone: str = ""
     image_size: int | None = None
     epochs: int = 30
+    rates: tuple[float, ...] = ()
     flip: bool = False
     leakage: Leakage = "stop"
     test_fold: str = ""
@@ -130,6 +133,8 @@ def checked(spec: StudySpec) -> StudySpec:
             "16 to 1024 pixels",
         ),
         ("epochs", spec.epochs, 1 <= spec.epochs <= 10_000, "1 to 10000"),
+        ("rates", spec.rates, all(0 < r <= 1 for r in spec.rates), "learning rates above 0"),
+        ("rates", spec.rates, _distinct(spec.rates), "each once"),
     )
     for key, got, fine, wanted in ranges:
         if not fine:

@@ -49,8 +49,10 @@ def grown_grid(
         tried: rates that every arm has tried.
         winners: each arm's best rate.
         first: the grid before any growth.
-        growth: values allowed beyond either edge of `first`.
+        growth: values allowed beyond either edge of `first`; 0 = the rates stay as they are.
     """
+    if not growth:
+        return tried
     lowest = max(0, LADDER.index(min(first)) - growth)
     highest = min(len(LADDER) - 1, LADDER.index(max(first)) + growth)
     low, high = LADDER.index(min(tried)), LADDER.index(max(tried))

@@ -1,8 +1,18 @@
 """Starting weights: arms, conventions, loading whole or not at all, receipts."""
 
-from radstart.weights.arms import STARTS, Arm, ArmSpec, parse_arm, resolve_arms, start_model
+from radstart.weights.arms import (
+    STARTS,
+    Arm,
+    ArmSpec,
+    empty_model,
+    parse_arm,
+    resolve_arms,
+    start_model,
+    with_heads,
+    with_options,
+)
 from radstart.weights.convention import Convention, apply_convention
-from radstart.weights.load import Receipt
+from radstart.weights.receipt import Receipt
 
 __all__ = [
     "STARTS",
@@ -11,7 +21,10 @@ __all__ = [
     "Convention",
     "Receipt",
     "apply_convention",
+    "empty_model",
     "parse_arm",
     "resolve_arms",
     "start_model",
+    "with_heads",
+    "with_options",
 ]

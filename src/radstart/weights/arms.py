@@ -4,34 +4,47 @@ The kinds of start are the table STARTS; another kind is one entry there.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from radstart.backbones import Backbone, build, classifier_keys, native_convention
+from radstart.backbones import Backbone, build, check_name, classifier_keys, native_convention
 from radstart.core.errors import RadstartError, nearest
 from radstart.core.random import stream_seed
-from radstart.weights.convention import Convention
-from radstart.weights.files import inspect_weights, read_tensors
-from radstart.weights.load import Receipt, load_whole
+from radstart.weights.convention import Convention, named, named_convention
+from radstart.weights.load import adapter_of, load_whole, with_switches
+from radstart.weights.locate import family_names, is_family, locate
 from radstart.weights.moments import moments_like
+from radstart.weights.receipt import Receipt
+from radstart.weights.source import Source
 
 
 @dataclass(frozen=True)
 class ArmSpec:
-    """An arm as a person wrote it: its name and its start, `random` or `KIND:REST`."""
+    """An arm as a person wrote it.
+
+    Attributes:
+        name: unique in a study.
+        start: `random`, `KIND:REST`, or a name of the catalog.
+        convention: a name of NAMED that leads over what the weights state; "" = as stated.
+        head: whether the trained classifier of the weights is kept, where the classes agree.
+        partial: globs of tensors that may be missing or left over; the arm's name then says so.
+    """
 
     name: str
     start: str
+    convention: str = ""
+    head: bool = False
+    partial: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
         """The kind of start: a key of STARTS."""
-        return self.start.partition(":")[0]
+        kind = self.start.partition(":")[0]
+        return "catalog" if kind not in STARTS and is_family(self.start) else kind
 
     @property
     def rest(self) -> str:
@@ -47,33 +60,41 @@ class Arm:
         spec: as written.
         backbone: architecture and switches.
         convention: how pixels become its input.
-        file: weights file, None for random values alone.
-        sha256: hash of that file, "" without one.
+        source: its weights, None for random values alone.
         redraws: whether each seed draws its own initial values (random and moments).
         notes: what a reader must know about how it was decided.
+        head: the file's classifier row for every class of the study; () = a fresh classifier.
     """
 
     spec: ArmSpec
     backbone: Backbone
     convention: Convention
-    file: Path | None
-    sha256: str
+    source: Source | None
     redraws: bool
     notes: tuple[str, ...] = ()
+    head: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
         """The arm's name."""
         return self.spec.name
 
+    @property
+    def channels(self) -> int:
+        """How many channels its network sees."""
+        return len(self.convention.mean)
+
     def record(self) -> dict[str, object]:
         """Return what makes this start, for run ids: file contents, no paths."""
+        unusual: dict[str, object] = {"head": self.head} if self.head else {}
+        unusual |= {"partial": self.spec.partial} if self.spec.partial else {}
         return {
-            "kind": self.spec.kind,
+            "kind": self.spec.kind if self.spec.kind in ("random", "moments") else "file",
             "backbone": self.backbone.name,
             "switches": dict(self.backbone.switches),
             "convention": self.convention.identity(),
-            "sha256": self.sha256,
+            "sha256": self.source.sha256 if self.source else "",
+            **unusual,
         }
 
 
@@ -87,17 +108,56 @@ def parse_arm(text: str) -> ArmSpec:
     start = named.group(2).strip() if named else text.strip()
     spec = ArmSpec("", start)
     if spec.kind not in STARTS:
-        raise RadstartError("unknown start", "arms", start or "nothing", nearest(spec.kind, STARTS))
-    if (spec.kind == "random") == bool(spec.rest):
+        known = [*STARTS, *family_names()]
+        raise RadstartError("unknown start", "arms", start or "nothing", nearest(spec.kind, known))
+    if spec.kind != "catalog" and (spec.kind == "random") == bool(spec.rest):
         raise RadstartError("incomplete start", "arms", start, f"write {STARTS[spec.kind].form}")
     if named:
         return ArmSpec(named.group(1).strip(), start)
-    path_like = spec.kind in ("file", "run")
+    path_like = spec.kind in ("file", "run", "hub")
     return ArmSpec(Path(spec.rest).name or start if path_like else start, start)
 
 
+def with_options(
+    specs: tuple[ArmSpec, ...],
+    conventions: Mapping[str, str],
+    heads: Sequence[str] = (),
+    partial: Mapping[str, str] | None = None,
+) -> tuple[ArmSpec, ...]:
+    """Return the arms with what was asked for some of them by name.
+
+    An arm that may be partial gets "(partial GLOB)" behind its name, so that every table says it.
+
+    Args:
+        specs: the arms.
+        conventions: name of a convention by arm.
+        heads: arms that keep their trained classifier.
+        partial: glob by arm.
+
+    Raises:
+        RadstartError: no arm of such a name, or no convention.
+    """
+    names = [spec.name for spec in specs]
+    for name in (*conventions, *heads, *(partial or {})):
+        if name not in names:
+            raise RadstartError("no arm of this name", "arms", name, nearest(name, names))
+    for convention in conventions.values():
+        named_convention(convention, 0, "")
+    changed = []
+    for spec in specs:
+        new = replace(spec, convention=conventions.get(spec.name, ""), head=spec.name in heads)
+        if glob := (partial or {}).get(spec.name):
+            new = replace(new, name=f"{spec.name} (partial {glob})", partial=(glob,))
+        changed.append(new)
+    return tuple(changed)
+
+
 def resolve_arms(
-    specs: tuple[ArmSpec, ...], backbone: str, size: int | None, mean_std: tuple[float, float]
+    specs: tuple[ArmSpec, ...],
+    backbone: str,
+    size: int | None,
+    mean_std: tuple[float, float],
+    find: Callable[[ArmSpec, str], Source] = locate,
 ) -> tuple[Arm, ...]:
     """Decide every arm's backbone and convention.
 
@@ -108,6 +168,7 @@ def resolve_arms(
         size: input side in pixels for all arms; None = each arm's own.
         mean_std: mean and standard deviation of the training part's pixels on 0..1, the
             convention of `random`.
+        find: where the weights of an arm are, given the backbone that is asked for.
 
     Raises:
         RadstartError: two arms of one name, unknown references, no backbone anywhere.
@@ -116,35 +177,21 @@ def resolve_arms(
     for name in names:
         if names.count(name) > 1:
             raise RadstartError("two arms of one name", "arms", name, "name one: NAME=START")
-    stated = {
-        spec.name: inspect_weights(Path(spec.rest).expanduser())
-        for spec in specs
-        if spec.kind in ("file", "run")
-    }
+    stated = {spec.name: find(spec, backbone) for spec in specs if STARTS[spec.kind].located}
     backbones = [found.backbone for found in stated.values() if found.backbone]
     same = [known for known in backbones if known.name == backbone]
     default = next(iter(same or ([Backbone(backbone)] if backbone else backbones)), None)
     resolved: dict[str, Arm] = {}
     for spec in sorted(specs, key=lambda s: STARTS[s.kind].needs_other):
-        if spec.kind in ("file", "run"):
-            found = stated[spec.name]
-            own = found.backbone or default
-            if own is None:
-                raise RadstartError(
-                    "these weights do not state their architecture", spec.rest, "",
-                    "add --backbone, or a config.json in timm's layout",
-                )  # fmt: skip
-            native = native_convention(own)
-            notes = () if found.convention else ("input convention assumed: timm's default",)
-            convention = found.convention or Convention(*native, "timm's default for this name")
-            arm = Arm(spec, own, convention, found.path, found.sha256, False, notes)
+        if STARTS[spec.kind].located:
+            arm = _of_weights(spec, stated[spec.name], default)
         elif spec.kind == "moments":
             if spec.rest not in stated:
                 raise RadstartError(
                     "moments needs an arm with weights", spec.start, spec.rest,
                     nearest(spec.rest, stated) if stated else "add NAME=file:PATH",
                 )  # fmt: skip
-            arm = replace(resolved[spec.rest], spec=spec, redraws=True)
+            arm = replace(resolved[spec.rest], spec=spec, redraws=True, head=())
         else:
             if default is None:
                 raise RadstartError(
@@ -153,11 +200,68 @@ def resolve_arms(
             side = native_convention(default)[0]
             mean, std = ((value,) * 3 for value in mean_std)
             source = "mean and standard deviation of the training part"
-            arm = Arm(spec, default, Convention(side, mean, std, source), None, "", True)
+            arm = Arm(spec, default, Convention(side, mean, std, source), None, True)
+        if spec.convention:
+            arm = _fed_otherwise(arm)
         if size is not None:
             arm = replace(arm, convention=replace(arm.convention, size=size))
         resolved[spec.name] = arm
     return tuple(resolved[name] for name in names)
+
+
+def _of_weights(spec: ArmSpec, source: Source, default: Backbone | None) -> Arm:
+    own = source.backbone or default
+    if own is None:
+        raise RadstartError(
+            "these weights do not state their architecture", spec.rest or spec.start, "",
+            "add --backbone, or a config.json in timm's layout",
+        )  # fmt: skip
+    check_name(own.name)
+    own = with_switches(own, adapter_of(source))
+    native = native_convention(own)
+    assumed = "input convention assumed: timm's default for this name; radstart weights check"
+    notes = () if source.convention else (assumed,)
+    default_convention = named(Convention(*native, "timm's default for this name"))
+    return Arm(spec, own, source.convention or default_convention, source, False, notes)
+
+
+def _fed_otherwise(arm: Arm) -> Arm:
+    own = arm.convention
+    asked = named_convention(arm.spec.convention, own.size, "asked for this arm")
+    if len(asked.mean) != len(own.mean):
+        raise RadstartError(
+            "has another number of channels", f"convention of {arm.name}", arm.spec.convention,
+            f"these weights take {len(own.mean)}",
+        )  # fmt: skip
+    stated = f"fed as {asked.text()}; stated is {own.text()} ({own.source})"
+    return replace(arm, convention=asked, notes=(*arm.notes, stated))
+
+
+def with_heads(arms: tuple[Arm, ...], classes: tuple[str, ...]) -> tuple[Arm, ...]:
+    """Return the arms; those that keep their trained classifier know its row of every class.
+
+    Raises:
+        RadstartError: an arm's weights do not state these classes.
+    """
+    return tuple(_kept_head(arm, classes) if arm.spec.head else arm for arm in arms)
+
+
+def _kept_head(arm: Arm, classes: tuple[str, ...]) -> Arm:
+    own = arm.source.classes if arm.source else ()
+    if arm.redraws or sorted(own) != sorted(classes):
+        raise RadstartError(
+            "cannot keep its classifier: the classes are not those of the study", arm.name,
+            f"{', '.join(own) or 'none stated'}; the study has {', '.join(classes)}",
+            "leave --keep-head out",
+        )  # fmt: skip
+    note = "its trained classifier was kept: this arm knew the labels before"
+    rows = tuple(own.index(name) for name in classes)
+    return replace(arm, head=rows, notes=(*arm.notes, note))
+
+
+def empty_model(arm: Arm, outputs: int, seed: int = 0) -> nn.Module:
+    """Return the arm's network with initial values, to be filled."""
+    return build(arm.backbone, outputs, seed, arm.channels)
 
 
 def start_model(arm: Arm, outputs: int, seed: int) -> tuple[nn.Module, Receipt | None]:
@@ -165,16 +269,15 @@ def start_model(arm: Arm, outputs: int, seed: int) -> tuple[nn.Module, Receipt |
 
     Values of arms that redraw come from `seed`, and so does the classifier: normal with a spread
     of 0.01 and no bias for every arm, since timm's own starts differ by family and are large for
-    few classes.
+    few classes. An arm that keeps its trained classifier keeps it where there are outputs.
 
     Raises:
         RadstartError: the weights do not fit whole.
     """
-    model = build(arm.backbone, outputs, stream_seed(seed, "initial values"))
-    receipt = STARTS[arm.spec.kind].fill(model, arm, seed)
+    model = empty_model(arm, outputs, stream_seed(seed, "initial values"))
     if outputs:
         _reset_classifier(model, arm.backbone, stream_seed(seed, "classifier"))
-    return model, receipt
+    return model, STARTS[arm.spec.kind].fill(model, arm, seed, arm.head if outputs else ())
 
 
 def _reset_classifier(model: nn.Module, backbone: Backbone, seed: int) -> None:
@@ -188,28 +291,25 @@ def _reset_classifier(model: nn.Module, backbone: Backbone, seed: int) -> None:
                 tensor.zero_()
 
 
-def _fill_random(model: nn.Module, arm: Arm, seed: int) -> Receipt | None:
+def _fill_random(model: nn.Module, arm: Arm, seed: int, head: tuple[int, ...]) -> Receipt | None:
     return None
 
 
-def _fill_weights(model: nn.Module, arm: Arm, seed: int) -> Receipt | None:
-    assert arm.file is not None
-    with torch.no_grad():
-        return load_whole(model, arm.backbone, _tensors(arm.file, arm.sha256), arm.file, arm.sha256)
+def _fill_weights(model: nn.Module, arm: Arm, seed: int, head: tuple[int, ...]) -> Receipt | None:
+    assert arm.source is not None
+    return load_whole(
+        model, arm.backbone, arm.source, arm.convention, partial=arm.spec.partial, head=head
+    )[1]
 
 
-def _fill_moments(model: nn.Module, arm: Arm, seed: int) -> Receipt | None:
-    assert arm.file is not None
-    drawn = moments_like(_tensors(arm.file, arm.sha256), seed)
-    with torch.no_grad():
-        receipt = load_whole(model, arm.backbone, drawn, arm.file, arm.sha256)
+def _fill_moments(model: nn.Module, arm: Arm, seed: int, head: tuple[int, ...]) -> Receipt | None:
+    assert arm.source is not None
+    receipt = load_whole(
+        model, arm.backbone, arm.source, arm.convention,
+        redraw=lambda tensors: moments_like(tensors, seed), partial=arm.spec.partial,
+    )[1]  # fmt: skip
     note = "values redrawn: each tensor keeps its mean and variance alone"
     return replace(receipt, notes=(*receipt.notes, note))
-
-
-@lru_cache(maxsize=2)
-def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:
-    return read_tensors(path)
 
 
 @dataclass(frozen=True)
@@ -217,13 +317,16 @@ class Start:
     """A kind of start: how it is written, and how it fills a fresh network."""
 
     form: str
+    located: bool
     needs_other: bool
-    fill: Callable[[nn.Module, Arm, int], Receipt | None]
+    fill: Callable[[nn.Module, Arm, int, tuple[int, ...]], Receipt | None]
 
 
 STARTS = {
-    "random": Start("random", False, _fill_random),
-    "file": Start("NAME=file:PATH", False, _fill_weights),
-    "run": Start("NAME=run:STUDY/runs/ID", False, _fill_weights),
-    "moments": Start("moments:ARM", True, _fill_moments),
+    "random": Start("random", False, False, _fill_random),
+    "file": Start("NAME=file:PATH", True, False, _fill_weights),
+    "run": Start("NAME=run:STUDY/runs/ID", True, False, _fill_weights),
+    "hub": Start("NAME=hub:OWNER/NAME", True, False, _fill_weights),
+    "catalog": Start("imagenet, radimagenet/resnet50, ...", True, False, _fill_weights),
+    "moments": Start("moments:ARM", False, True, _fill_moments),
 }

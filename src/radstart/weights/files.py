@@ -1,10 +1,12 @@
 """Weight files on disk -> tensors by name. No pickle is ever executed."""
 
-import json
+import argparse
 import os
 import pickle
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,136 +15,131 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from radstart.backbones import Backbone
 from radstart.core.errors import RadstartError
-from radstart.core.files import read_json, read_toml
-from radstart.core.hashing import file_sha256
-from radstart.weights.convention import Convention
 
-CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "weights")
+Tensors = dict[str, Tensor]
+WRAPPERS = ("module.", "_orig_mod.")
+DEPTH = 4  # dictionaries inside dictionaries
 
 
-@dataclass(frozen=True)
-class WeightsFile:
-    """What a weights file or folder states: its tensors are read by `read_tensors`.
+@dataclass(frozen=True, eq=False)
+class Container:
+    """What was in a file.
 
-    `backbone` and `convention` are None where nothing beside the tensors says what they are.
+    Attributes:
+        tensors: the one dictionary of tensors, without the prefixes of wrappers.
+        path: where it stood, "" = the file is that dictionary; "state_dict", "a / b".
+        prefix: removed from every name, e.g. "module.".
+        beside: names of what else the file holds (optimizer, epoch, ...).
     """
 
-    path: Path
-    sha256: str
-    backbone: Backbone | None
-    convention: Convention | None
+    tensors: Tensors
+    path: str = ""
+    prefix: str = ""
+    beside: tuple[str, ...] = field(default=())
 
 
-def inspect_weights(path: Path) -> WeightsFile:
-    """Read what stands beside the tensors: timm's local layout, a run's folder, or a bare file.
+@lru_cache(maxsize=2)
+def read_container(path: Path, sha256: str = "", take: str = "") -> Container:
+    """Read a safetensors file, a torch file of plain tensors (weights_only) or Keras HDF5.
+
+    Args:
+        path: the file; what it is is decided by its first bytes.
+        sha256: of the file: what was read once is kept under both.
+        take: which dictionary to take where there are several: its path, or its last part.
 
     Raises:
-        RadstartError: nothing there, or a folder in no known layout.
+        RadstartError: unreadable, a pickled module, no dictionary of tensors, or several of them.
+    """
+    loaded = _read(path)
+    if not isinstance(loaded, Mapping):
+        raise RadstartError(
+            "no dictionary of tensors in this file", str(path), type(loaded).__name__,
+            "save the model's state_dict",
+        )  # fmt: skip
+    found = dict(_dictionaries(loaded, ()))
+    if not found:
+        raise RadstartError(
+            "no dictionary of tensors in this file", str(path),
+            ", ".join(f"{k}: {type(v).__name__}" for k, v in list(loaded.items())[:4]),
+            "save the model's state_dict",
+        )  # fmt: skip
+    place = _chosen(found, take, path)
+    inside = {str(k): v for k, v in found[place].items() if isinstance(v, Tensor)}
+    strange = [str(k) for k, v in found[place].items() if not isinstance(v, Tensor)]
+    beside = strange if not place else [str(k) for k in loaded if str(k) != place[0]]
+    prefix = ""
+    while wrapper := next((w for w in WRAPPERS if all(n.startswith(w) for n in inside)), ""):
+        inside = {name.removeprefix(wrapper): tensor for name, tensor in inside.items()}
+        prefix += wrapper
+    return Container(inside, " / ".join(place), prefix, tuple(sorted(beside)))
+
+
+def _dictionaries(
+    value: Mapping[Any, Any], place: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
+    """Yield every dictionary that holds tensors of its own; optimizers' are none."""
+    tensors = [v for v in value.values() if isinstance(v, Tensor)]
+    if len(tensors) == len(value) or any(tensor.dim() for tensor in tensors):
+        if tensors:
+            yield place, value
+        return
+    for key, inner in value.items():
+        ballast = any(word in str(key).lower() for word in ("optim", "sched", "scaler", "amp"))
+        if isinstance(inner, Mapping) and not ballast and len(place) < DEPTH:
+            yield from _dictionaries(inner, (*place, str(key)))
+
+
+def _chosen(
+    found: Mapping[tuple[str, ...], Mapping[Any, Any]], take: str, path: Path
+) -> tuple[str, ...]:
+    """Return the place of the dictionary to load."""
+    wanted = [place for place in found if take and take in (" / ".join(place), *place)]
+    if len(wanted) == 1:
+        return wanted[0]
+    if len(found) == 1:
+        return next(iter(found))
+    raise RadstartError(
+        "several dictionaries of tensors in this file", str(path),
+        "; ".join(" / ".join(place) for place in found), "name the one to take: --take NAME",
+    )  # fmt: skip
+
+
+def _read(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            first = file.read(16)
+        if first.startswith(b"\x89HDF"):
+            raise RadstartError("Keras files are not read yet", str(path))
+        if path.suffix == ".safetensors" or (first[8:9] == b"{" and first[:1] != b"\x80"):
+            return load_file(path)
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            warnings.simplefilter("ignore")  # of pickle protocols; what matters is raised
+            return torch.load(
+                path, map_location="cpu", weights_only=True, mmap=first.startswith(b"PK")
+            )
+    except pickle.UnpicklingError as error:
+        raise RadstartError(
+            "holds pickled code, which is not executed", str(path), remedy=(
+                "where you trust it, convert it once: radstart weights convert FILE --trust"
+            ),
+        ) from error  # fmt: skip
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise RadstartError(
+            "not a readable weights file", str(path),
+            "no such format" if isinstance(error, KeyError) else str(error).split("\n")[0],
+            "fetch it again, or save its state_dict as safetensors",
+        ) from error  # fmt: skip
+
+
+def existing(path: Path) -> Path:
+    """Return the path.
+
+    Raises:
+        RadstartError: nothing is there.
     """
     if not os.path.exists(path):
         raise RadstartError(
             "no such weights file or folder", str(path), remedy="correct the path of the arm"
         )
-    if path.is_file():
-        return WeightsFile(path, file_sha256(path), None, None)
-    tensors = path / "model.safetensors"
-    if not tensors.is_file():
-        raise RadstartError(
-            "no model.safetensors in this folder", str(path), remedy="name a file inside it"
-        )
-    if (path / "receipt.toml").is_file():
-        stated = read_toml(path / "receipt.toml")
-        if "backbone" not in stated or "convention" not in stated:
-            raise RadstartError(
-                "this run trained no backbone (it is a frozen run)",
-                str(path),
-                remedy="use the arm it started from",
-            )
-        known = stated["convention"]
-        convention = Convention(
-            known["size"], tuple(known["mean"]), tuple(known["std"]), known["source"]
-        )
-        backbone = Backbone(stated["backbone"]["name"], stated["backbone"].get("switches", {}))
-    elif (path / "config.json").is_file():
-        backbone, convention = _timm_layout(path / "config.json")
-    else:
-        raise RadstartError(
-            "neither config.json nor receipt.toml in this folder",
-            str(path),
-            remedy="name the file in it, with --backbone",
-        )
-    return WeightsFile(tensors, file_sha256(tensors), backbone, convention)
-
-
-def _timm_layout(path: Path) -> tuple[Backbone, Convention]:
-    config: dict[str, Any] = read_json(path)
-    try:
-        stated = config["pretrained_cfg"]
-        backbone = Backbone(config["architecture"], dict(config.get("model_args") or {}))
-        convention = Convention(
-            int(stated["input_size"][-1]),
-            tuple(map(float, stated["mean"])),
-            tuple(map(float, stated["std"])),
-            "config.json of the weights folder",
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise RadstartError(
-            "not timm's local layout",
-            str(path),
-            f"no {error}",
-            "name the file beside it, with --backbone",
-        ) from error
-    return backbone, convention
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file, or a torch file of plain tensors (weights_only).
-
-    A dictionary under one of `CONTAINERS` is unwrapped; a `module.` that all names carry is
-    removed.
-
-    Raises:
-        RadstartError: unreadable, a pickled module, or no dictionary of tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            loaded: Any = load_file(path)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of pickle protocols; what matters is raised
-                loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise RadstartError(
-            "holds pickled code, which is not executed",
-            str(path),
-            remedy="save its state_dict as safetensors once, where you trust it",
-        ) from error
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise RadstartError(
-            "not a readable weights file",
-            str(path),
-            "no such format" if isinstance(error, KeyError) else str(error).split("\n")[0],
-            "fetch it again, or save its state_dict as safetensors",
-        ) from error
-    for name in CONTAINERS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(name), dict):
-            loaded = loaded[name]
-            break
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise RadstartError(
-            "no dictionary of tensors in this file",
-            str(path),
-            _kinds(loaded),
-            "save the model's state_dict",
-        )
-    if loaded and all(name.startswith("module.") for name in loaded):
-        return {name.removeprefix("module."): tensor for name, tensor in loaded.items()}
-    return dict(loaded)
-
-
-def _kinds(loaded: Any) -> str:
-    if not isinstance(loaded, dict):
-        return type(loaded).__name__
-    return json.dumps({str(k): type(v).__name__ for k, v in list(loaded.items())[:4]})
+    return path

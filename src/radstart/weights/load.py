@@ -1,92 +1,244 @@
 """Tensors into a network, whole or not at all, with a receipt."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
+from fnmatch import fnmatchcase
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from radstart.backbones import Backbone, classifier_keys
 from radstart.core.errors import RadstartError
+from radstart.weights.adapters import ADAPTERS, Adapter, adapter_for
+from radstart.weights.convention import Convention
+from radstart.weights.files import Container, Tensors, read_container
+from radstart.weights.receipt import Receipt
+from radstart.weights.source import Source
+from radstart.weights.stem import fit_stem, stem_of
+
+COUNTER = "num_batches_tracked"
 
 
-@dataclass(frozen=True)
-class Receipt:
-    """What a load did.
+def container_of(source: Source) -> Container:
+    """Return the file's dictionary of tensors.
 
-    Attributes:
-        file: name of the weights file.
-        sha256: its hash.
-        assigned: tensors copied into the network.
-        defaulted: names that the file lacks and that hold no trained value
-            (`num_batches_tracked` alone).
-        dropped: classifier tensors of the file, left out on purpose.
-        parameters_assigned: numbers in the assigned trainable tensors.
-        parameters_total: numbers in all trainable tensors of the backbone.
-        notes: what else a reader must know.
+    Raises:
+        RadstartError: unreadable, pickled code, none or several dictionaries.
     """
+    take = source.take or (ADAPTERS[source.origin].take if source.origin else "")
+    try:
+        return read_container(source.path, source.sha256, take)
+    except RadstartError:
+        takes = {} if take else {adapter.take for adapter in ADAPTERS.values() if adapter.take}
+        for other in sorted(takes):  # a layout that is known may say which one
+            try:
+                found = read_container(source.path, source.sha256, other)
+            except RadstartError:
+                continue
+            if adapter_for(found.tensors).take == other:
+                return found
+        raise
 
-    file: str
-    sha256: str
-    assigned: int
-    renamed: int
-    defaulted: tuple[str, ...]
-    dropped: tuple[str, ...]
-    parameters_assigned: int
-    parameters_total: int
-    notes: tuple[str, ...] = ()
 
-    def record(self) -> dict[str, object]:
-        """Return the receipt as TOML and JSON state it."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
+def adapter_of(source: Source) -> Adapter:
+    """Return the adapter of a source: the stated one, else the one whose layout it is."""
+    if source.origin:
+        return ADAPTERS[source.origin]
+    return adapter_for(container_of(source).tensors)
+
+
+def with_switches(backbone: Backbone, adapter: Adapter) -> Backbone:
+    """Return the backbone with what the origin's network needs; stated switches lead."""
+    return replace(backbone, switches={**adapter.switches(backbone.name), **backbone.switches})
 
 
 def load_whole(
-    model: nn.Module, backbone: Backbone, tensors: dict[str, Tensor], path: Path, sha256: str
-) -> Receipt:
-    """Copy `tensors` into the backbone of `model`; its own classifier stays as it is.
+    model: nn.Module,
+    backbone: Backbone,
+    source: Source,
+    convention: Convention,
+    *,
+    redraw: Callable[[Tensors], Tensors] | None = None,
+    partial: tuple[str, ...] = (),
+    head: tuple[int, ...] = (),
+) -> tuple[Convention, Receipt]:
+    """Copy a file's tensors into a network; return its convention and the receipt.
 
-    Only classifier tensors may be left over in the file, and only `num_batches_tracked` may be
-    missing from it; shapes must be equal.
+    The network's own classifier stays as it is unless `head` is given. Left over in the file may
+    be classifiers and the origin's declared remainder alone; missing from it
+    `num_batches_tracked` alone; shapes are equal but for the first convolution, which is adapted
+    to the network's channels.
+
+    Args:
+        model: freshly built `backbone`, of 1 or 3 channels.
+        backbone: with all switches.
+        source: the file.
+        convention: that the weights were trained with.
+        redraw: gives the values to use in the place of the file's, under timm's names.
+        partial: globs of names that may be missing, unexpected or of another shape.
+        head: the file's classifier row for every output of the network; () = a fresh classifier.
 
     Raises:
-        RadstartError: anything else is missing, unexpected or of another shape; `model` is then
-            unchanged.
+        RadstartError: anything else is missing, unexpected or of another shape, or values that
+            no trained network has; `model` is then unchanged.
     """
-    head = classifier_keys(backbone)
-    own = {name: tensor for name, tensor in model.state_dict().items() if name not in head}
-    dropped = tuple(sorted(name for name in tensors if name in head))
-    given = {name: tensor for name, tensor in tensors.items() if name not in head}
-    missing = [n for n in own if n not in given and not n.endswith("num_batches_tracked")]
-    unexpected = [name for name in given if name not in own]
-    shapes = [n for n in own if n in given and own[n].shape != given[n].shape]
-    if missing or unexpected or shapes:
-        first = [f"missing {missing[0]}"] if missing else []
-        first += [f"unexpected {unexpected[0]}"] if unexpected else []
-        first += [
-            f"{name} is {tuple(given[name].shape)}, needs {tuple(own[name].shape)}"
-            for name in shapes[:1]
-        ]
+    container, adapter = container_of(source), adapter_of(source)
+    _check_values(container.tensors, source)
+    adapted = adapter.adapt(container.tensors, backbone.name)
+    classifier = classifier_keys(backbone)
+    state = model.state_dict()
+    wanted = {name: tensor for name, tensor in state.items() if name not in classifier}
+    if head:
+        adapted, wanted = _with_head(adapted, wanted, state, classifier, head, source)
+    stem = stem_of(model)
+    adapted, convention, stem_text = fit_stem(model, stem, adapted, convention)
+    extra = [name for name in adapted if name not in wanted]
+    dropped = [n for n in extra if n in classifier or _matches(n, adapter.remainder)]
+    unexpected = [name for name in extra if name not in dropped]
+    missing = [n for n in wanted if n not in adapted and not n.endswith(COUNTER)]
+    shapes = [n for n, t in wanted.items() if n in adapted and adapted[n].shape != t.shape]
+    let_pass = [n for n in (*missing, *unexpected, *shapes) if _matches(n, partial)]
+    faults = [[n for n in names if n not in let_pass] for names in (missing, unexpected, shapes)]
+    if any(faults):
+        raise _misfit(backbone, source, adapter, adapted, wanted, faults)
+    filled = [n for n in wanted if n in adapted and n not in let_pass]
+    values = redraw(adapted) if redraw else adapted
+    with torch.no_grad():
+        for name in filled:
+            wanted[name].copy_(values[name])
+    receipt = _counted(container.tensors, adapted, filled, dropped, model, classifier)
+    left_out = "classifier kept, rows in the order of the classes" if head else ""
+    return convention, replace(
+        receipt,
+        file=source.path.name,
+        sha256=source.sha256,
+        entry=source.entry,
+        origin=adapter.name,
+        licence=source.licence,
+        backbone=backbone.text(),
+        container=container.path,
+        beside=container.beside,
+        prefix=container.prefix,
+        switches=dict(backbone.switches),
+        defaulted=tuple(n for n in wanted if n not in adapted and n.endswith(COUNTER)),
+        partial=tuple(let_pass),
+        stem=stem_text,
+        head=left_out,
+        notes=tuple(_doubts(adapted, filled)),
+    )
+
+
+def _matches(name: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _with_head(
+    adapted: Tensors,
+    wanted: Tensors,
+    state: Tensors,
+    classifier: frozenset[str],
+    rows: tuple[int, ...],
+    source: Source,
+) -> tuple[Tensors, Tensors]:
+    """Return both sides with the classifier in them, its rows put into the network's order."""
+    missing = [name for name in classifier if name not in adapted]
+    if missing:
         raise RadstartError(
-            f"weights do not fit {backbone.text()}: {len(missing)} of {len(own)} tensors missing, "
-            f"{len(unexpected)} unexpected, {len(shapes)} of another shape",
-            str(path),
-            "; ".join(first),
-            "name the right --backbone; nothing was loaded",
-        )
-    for name, tensor in own.items():
-        if name in given:
-            tensor.copy_(given[name])
-    trained = {name: p.numel() for name, p in model.named_parameters() if name not in head}
+            "no trained classifier in this file", str(source.path), f"no {missing[0]}",
+            "leave --keep-head out",
+        )  # fmt: skip
+    order = torch.tensor(rows)
+    kept = {name: adapted[name][order] for name in classifier}
+    return {**adapted, **kept}, {**wanted, **{name: state[name] for name in classifier}}
+
+
+def _check_values(tensors: Tensors, source: Source) -> None:
+    """Refuse values that no trained network has."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        if not torch.isfinite(tensor.sum(dtype=torch.float64)):
+            if torch.isfinite(tensor).all():
+                continue
+            raise RadstartError(
+                "holds values that are not finite", str(source.path), name, "fetch it again"
+            )
+        if name.endswith(("running_var", "moving_variance:0")) and tensor.min() < 0:
+            raise RadstartError(
+                "holds a negative variance", str(source.path), name, "fetch it again"
+            )
+
+
+def _doubts(adapted: Tensors, filled: list[str]) -> list[str]:
+    """Return notes on tensors that look as if nothing had been learned."""
+    zero = [n for n in filled if adapted[n].dim() > 1 and not adapted[n].any()]
+    if not zero:
+        return []
+    return [f"{len(zero)} weight tensors are all zero, the first {zero[0]}"]
+
+
+def _misfit(
+    backbone: Backbone,
+    source: Source,
+    adapter: Adapter,
+    adapted: Tensors,
+    wanted: Tensors,
+    faults: list[list[str]],
+) -> RadstartError:
+    missing, unexpected, shapes = faults
+    first = [f"missing {missing[0]}"] if missing else []
+    first += [f"unexpected {unexpected[0]}"] if unexpected else []
+    first += [
+        f"{name} is {tuple(adapted[name].shape)}, needs {tuple(wanted[name].shape)}"
+        for name in shapes[:1]
+    ]
+    names = "" if adapter.name == "timm" else f", names of {adapter.name}"
+    return RadstartError(
+        f"weights do not fit {backbone.text()}{names}: {len(missing)} of {len(wanted)} tensors "
+        f"missing, {len(unexpected)} unexpected, {len(shapes)} of another shape",
+        str(source.path),
+        "; ".join(first),
+        "name the right --backbone; nothing was loaded",
+    )
+
+
+def _counted(
+    given: Tensors,
+    adapted: Tensors,
+    filled: list[str],
+    dropped: list[str],
+    model: nn.Module,
+    classifier: frozenset[str],
+) -> Receipt:
+    """Return the counts: what became of each tensor is told by where its numbers lie."""
+    places = {tensor.data_ptr(): name for name, tensor in given.items() if tensor.numel()}
+    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    counters = [name for name in filled if name.endswith(COUNTER)]
+    loaded = [name for name in filled if not name.endswith(COUNTER)]
+    kinds: dict[str, list[str]] = {"renamed": [], "reshaped": [], "computed": []}
+    for name in loaded:
+        tensor = adapted[name]
+        old = places.get(tensor.data_ptr())
+        if old is None:
+            kinds["computed"].append(name)
+            continue
+        if given[old].shape != tensor.shape or given[old].stride() != tensor.stride():
+            kinds["reshaped"].append(name)
+        if old != name:
+            kinds["renamed"].append(name)
     return Receipt(
-        file=path.name,
-        sha256=sha256,
-        assigned=sum(name in given for name in own),
-        renamed=0,
-        defaulted=tuple(name for name in own if name not in given),
-        dropped=dropped,
-        parameters_assigned=sum(count for name, count in trained.items() if name in given),
-        parameters_total=sum(trained.values()),
+        file="",
+        sha256="",
+        assigned=len(loaded),
+        counters=len(counters),
+        dropped=tuple(sorted(dropped)),
+        parameters_assigned=sum(trained.get(n, 0) for n in loaded if n not in classifier),
+        parameters_dropped=sum(adapted[name].numel() for name in dropped),
+        parameters_total=sum(n for name, n in trained.items() if name not in classifier),
+        renamed=len(kinds["renamed"]),
+        reshaped=len(kinds["reshaped"]),
+        computed=len(kinds["computed"]),
+        parameters_renamed=sum(trained.get(n, 0) for n in kinds["renamed"]),
+        parameters_reshaped=sum(trained.get(n, 0) for n in kinds["reshaped"]),
+        parameters_computed=sum(trained.get(n, 0) for n in kinds["computed"]),
     )

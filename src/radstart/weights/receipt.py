@@ -1,0 +1,121 @@
+"""What a load did, tensor by tensor, counted in tensors and in parameters."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+from radstart.backbones import Switch
+from radstart.core.errors import short
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a load did. Parameters are numbers in trainable tensors.
+
+    Attributes:
+        file: name of the weights file.
+        sha256: its hash.
+        entry: its name in the catalog, "" = none.
+        origin: the adapter that read its names.
+        licence: in words, "" = nothing is stated.
+        backbone: architecture with its switches.
+        container: path of the dictionary that was taken, "" = the file itself.
+        beside: what else the file holds (optimizer, epoch, ...).
+        prefix: removed from every name.
+        switches: what the network computes beside its tensors.
+        assigned: tensors of the network that hold the file's values, `num_batches_tracked` apart.
+        renamed, reshaped, computed: how many of them had another name; another shape or order of
+            axes; were computed from several of the file's (folded biases, joined q, k and v).
+        counters: `num_batches_tracked` copied: no match of anything trained.
+        defaulted: names that the file lacks and that hold no trained value
+            (`num_batches_tracked` alone).
+        dropped: tensors of the file left out by its origin's rules: classifiers, decoders.
+        partial: names that --allow-partial let pass: left at fresh values, or left out.
+        parameters_assigned, parameters_renamed, parameters_reshaped, parameters_computed,
+        parameters_dropped: numbers in those tensors.
+        parameters_total: numbers in all trainable tensors of the backbone.
+        stem: what was done to the first convolution, "" = nothing.
+        positions: what was done, or is done at each image, to position embeddings.
+        head: whether a trained classifier was kept, in words; "" = it was not.
+        notes: what else a reader must know.
+    """
+
+    file: str
+    sha256: str
+    entry: str = ""
+    origin: str = "timm"
+    licence: str = ""
+    backbone: str = ""
+    container: str = ""
+    beside: tuple[str, ...] = ()
+    prefix: str = ""
+    switches: dict[str, Switch] = field(default_factory=dict)
+    assigned: int = 0
+    renamed: int = 0
+    reshaped: int = 0
+    computed: int = 0
+    counters: int = 0
+    defaulted: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
+    parameters_assigned: int = 0
+    parameters_renamed: int = 0
+    parameters_reshaped: int = 0
+    parameters_computed: int = 0
+    parameters_dropped: int = 0
+    parameters_total: int = 0
+    stem: str = ""
+    positions: str = ""
+    head: str = ""
+    notes: tuple[str, ...] = ()
+
+    def record(self) -> dict[str, object]:
+        """Return the receipt as TOML and JSON state it."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield the receipt as a terminal shows it, at most some 80 columns wide."""
+        yield _line("file", f"{self.file}, sha256 {self.sha256[:16]}")
+        if self.entry:
+            yield _line("catalog", self.entry)
+        yield _line("licence", self.licence or "not stated")
+        yield _line("backbone", self.backbone)
+        taken = self.container or "the file itself"
+        yield _line("taken", taken + (f", prefix {self.prefix}" if self.prefix else ""))
+        if self.beside:
+            yield _line("beside it", _few(self.beside))
+        yield _line("names", f"{self.origin}")
+        share = self.parameters_assigned / max(1, self.parameters_total)
+        yield _line(
+            "loaded",
+            f"{self.assigned} tensors, {self.parameters_assigned:,} of "
+            f"{self.parameters_total:,} parameters ({share:.1%})",
+        )
+        for name in ("renamed", "reshaped", "computed"):
+            if count := getattr(self, name):
+                numbers = getattr(self, f"parameters_{name}")
+                yield _line(f"  {name}", f"{count} tensors, {numbers:,} parameters")
+        if self.counters or self.defaulted:
+            text = f"{self.counters} counters copied, {len(self.defaulted)} absent"
+            yield _line("  beside", text + " (num_batches_tracked)")
+        if self.dropped:
+            count = f"{len(self.dropped)} tensors, {self.parameters_dropped:,} numbers: "
+            yield _line("dropped", count + _few(self.dropped))
+        if self.partial:
+            yield _line("PARTIAL", f"{len(self.partial)} let pass: {_few(self.partial)}")
+        for name in ("stem", "positions", "head"):
+            if text := getattr(self, name):
+                yield _line(name, text)
+        for note in self.notes:
+            yield _line("note", note)
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<10} {text}"
+
+
+def _few(names: tuple[str, ...], most: int = 3) -> str:
+    shown = ", ".join(short(name, 30) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

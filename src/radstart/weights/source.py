@@ -1,0 +1,105 @@
+"""Where weights come from, and what is stated beside their tensors."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from radstart.backbones import Backbone
+from radstart.core.errors import RadstartError
+from radstart.core.files import read_json, read_toml
+from radstart.core.hashing import file_sha256
+from radstart.weights.convention import Convention, named, stated_convention
+from radstart.weights.files import existing
+
+
+@dataclass(frozen=True)
+class Source:
+    """A weights file that is here, and what is known of it.
+
+    Attributes:
+        path: the file with the tensors.
+        sha256: its hash.
+        backbone: architecture and switches, None where nothing beside the tensors says it.
+        convention: None where nothing beside the tensors says it.
+        origin: adapter (key of ADAPTERS), "" = recognised by its layout.
+        take: dictionary to take where the file holds several, "" = the origin's.
+        entry: name in the catalog, "" = none.
+        licence: in words, "" = nothing is stated.
+        saw: sets that the weights were trained on (names of the catalog).
+        classes: of the trained classifier, in the order of its outputs; () = not stated.
+    """
+
+    path: Path
+    sha256: str
+    backbone: Backbone | None = None
+    convention: Convention | None = None
+    origin: str = ""
+    take: str = ""
+    entry: str = ""
+    licence: str = ""
+    saw: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+
+def source_of(path: Path) -> Source:
+    """Read what stands beside the tensors: timm's local layout, a run's folder, or a bare file.
+
+    Raises:
+        RadstartError: nothing there, or a folder in no known layout.
+    """
+    if existing(path).is_file():
+        return Source(path, file_sha256(path))
+    tensors = path / "model.safetensors"
+    if not tensors.is_file():
+        raise RadstartError(
+            "no model.safetensors in this folder", str(path), remedy="name a file inside it"
+        )
+    if (path / "receipt.toml").is_file():
+        return _run(path, tensors)
+    if (path / "config.json").is_file():
+        return _timm_layout(path / "config.json", tensors)
+    raise RadstartError(
+        "neither config.json nor receipt.toml in this folder",
+        str(path),
+        remedy="name the file in it, with --backbone",
+    )
+
+
+def _run(path: Path, tensors: Path) -> Source:
+    stated = read_toml(path / "receipt.toml")
+    if "backbone" not in stated or "convention" not in stated:
+        raise RadstartError(
+            "this run trained no backbone (it is a frozen run)",
+            str(path),
+            remedy="use the arm it started from",
+        )
+    convention = stated_convention(stated["convention"], 0, f"{path}: receipt.toml")
+    backbone = Backbone(stated["backbone"]["name"], stated["backbone"].get("switches", {}))
+    return Source(
+        tensors, file_sha256(tensors), backbone, convention, "timm",
+        classes=tuple(stated.get("classes", ())),
+    )  # fmt: skip
+
+
+def _timm_layout(path: Path, tensors: Path) -> Source:
+    config: dict[str, Any] = read_json(path)
+    try:
+        stated = config["pretrained_cfg"]
+        backbone = Backbone(config["architecture"], dict(config.get("model_args") or {}))
+        convention = Convention(
+            int(stated["input_size"][-1]),
+            tuple(map(float, stated["mean"])),
+            tuple(map(float, stated["std"])),
+            "config.json of the weights folder",
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RadstartError(
+            "not timm's local layout",
+            str(path),
+            f"no {error}",
+            "name the file beside it, with --backbone",
+        ) from error
+    return Source(
+        tensors, file_sha256(tensors), backbone, named(convention), "timm",
+        licence=str(stated.get("license") or ""),
+    )  # fmt: skip
