@@ -112,7 +112,8 @@ def test_a_bare_file_says_that_its_convention_is_assumed(weights):
     with pytest.raises(RadstartError, match=r"do not state their architecture.*--backbone"):
         resolve(f"w=file:{bare}")
     (arm,) = resolve(f"w=file:{bare}", backbone="test_resnet")
-    assert arm.notes == ("input convention assumed: timm's default",)
+    assert "input convention assumed" in arm.notes[0]
+    assert "radstart weights check" in arm.notes[0]
     assert "timm's default" in arm.convention.source
 
 

@@ -12,6 +12,9 @@ from radstart.backbones import Backbone, build, classifier_keys
 from radstart.core.errors import RadstartError
 from radstart.core.hashing import file_sha256
 from radstart.weights import parse_arm, resolve_arms, start_model
+from radstart.weights.convention import named_convention
+from radstart.weights.load import load_whole
+from radstart.weights.source import source_of
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "weights"
 real = [
@@ -100,9 +103,8 @@ def test_a_file_without_a_classifier_is_whole(weights, tmp_path):
             lambda t: t.update({"conv1.0.weight": torch.ones(2, 3)}),
             r"1 of another shape.*conv1.0.weight is \(2, 3\), needs \(",
         ),
-        (lambda t: t.clear(), r"75 of 90 tensors missing"),
     ],
-    ids=["missing", "unexpected", "shape", "no tensor"],
+    ids=["missing", "unexpected", "shape"],
 )
 def test_anything_else_is_refused_and_named(weights, tmp_path, change, said):
     """A missing, an unexpected or a misshapen tensor is an error that names it."""
@@ -117,17 +119,24 @@ def test_anything_else_is_refused_and_named(weights, tmp_path, change, said):
 
 def test_a_refusal_leaves_the_network_as_it_was(weights, tmp_path):
     """Not one tensor is copied before the whole is checked."""
-    from radstart.weights.load import load_whole
-
     tensors = load_file(weights / "model.safetensors")
     last = list(tensors)[-3]
     tensors[last] = torch.ones(1, 2, 3)
+    save_file(tensors, tmp_path / "x.safetensors")
+    source = source_of(tmp_path / "x.safetensors")
     model = build(Backbone(NAME), 2)
     before = {k: v.clone() for k, v in model.state_dict().items()}
 
     with pytest.raises(RadstartError, match="another shape"), torch.no_grad():
-        load_whole(model, Backbone(NAME), tensors, tmp_path / "x", "")
+        load_whole(model, Backbone(NAME), source, named_convention("imagenet", 32, ""))
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_an_empty_file_is_refused(weights, tmp_path):
+    """No tensor at all is no weights file."""
+    path = changed(weights, tmp_path, lambda tensors: tensors.clear())
+    with pytest.raises(RadstartError, match="no dictionary of tensors"):
+        start(path)
 
 
 class Trap:
