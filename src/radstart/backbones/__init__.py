@@ -19,6 +19,13 @@ from radstart.backbones.numerics import (
     read_numerics,
     usable_device,
 )
+from radstart.backbones.shapes import (
+    KnownShapes,
+    classifier_modules,
+    comparable,
+    known_shapes,
+    state_shapes,
+)
 from radstart.backbones.switches import ACTIVATIONS, SWITCHES, Switch
 
 __all__ = [
@@ -26,18 +33,23 @@ __all__ = [
     "OURS",
     "SWITCHES",
     "Backbone",
+    "KnownShapes",
     "Numerics",
     "Switch",
     "build",
     "check_name",
     "choose_numerics",
     "classifier_keys",
+    "classifier_modules",
+    "comparable",
     "computing",
     "instructions",
+    "known_shapes",
     "mixed",
     "native_convention",
     "place",
     "place_images",
     "read_numerics",
+    "state_shapes",
     "usable_device",
 ]

@@ -12,6 +12,7 @@ from radstart.weights.arms import (
     with_options,
 )
 from radstart.weights.convention import Convention, apply_convention
+from radstart.weights.inventory import Inventory, inventory, inventory_lines
 from radstart.weights.receipt import Receipt
 
 __all__ = [
@@ -19,9 +20,12 @@ __all__ = [
     "Arm",
     "ArmSpec",
     "Convention",
+    "Inventory",
     "Receipt",
     "apply_convention",
     "empty_model",
+    "inventory",
+    "inventory_lines",
     "parse_arm",
     "resolve_arms",
     "start_model",

@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from radstart.core.errors import RadstartError
+from radstart.core.errors import RadstartError, short
+from radstart.weights.pickles import asked_globals
 
 Tensors = dict[str, Tensor]
 WRAPPERS = ("module.", "_orig_mod.")
@@ -120,9 +121,9 @@ def _read(path: Path) -> Any:
             )
     except pickle.UnpicklingError as error:
         raise RadstartError(
-            "holds pickled code, which is not executed", str(path), remedy=(
-                "where you trust it, convert it once: radstart weights convert FILE --trust"
-            ),
+            "holds pickled code, which is not executed", str(path),
+            short("asks for " + ", ".join(asked_globals(path)), 300),
+            "where you trust it, convert it once: radstart weights convert FILE --trust",
         ) from error  # fmt: skip
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise RadstartError(
