@@ -111,7 +111,13 @@ def test_the_program_without_a_verb_says_how_it_is_used(cli):
         assert len((out + err).splitlines()) > 3
 
 
-@pytest.mark.parametrize("words", [None, ["--help"], ["compare", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(None, ["--help"], ["compare", "--help"], ["--version"], ["weights", "list"]),
+        ["weights", "show", "radimagenet"],
+    ],
+)
 def test_nothing_heavy_is_imported_before_it_is_needed(words):
     """torch, timm and pandas are imported inside the verbs."""
     call = "import radstart; radstart.__version__"

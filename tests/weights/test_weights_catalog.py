@@ -7,6 +7,7 @@ from urllib.parse import urlparse
 import pytest
 import torch
 
+import radstart.weights
 from radstart.backbones import Backbone, build, check_name
 from radstart.core.errors import RadstartError
 from radstart.weights.adapters import ADAPTERS
@@ -401,3 +402,14 @@ def test_a_faulty_catalog_is_refused_with_the_place(tmp_path, old, new, said):
 
     with pytest.raises(RadstartError, match=said):
         read(tmp_path, GOOD.replace(old, new, 1))
+
+
+def test_the_front_door_gives_what_it_names():
+    """A name that is also a module's would be the module once that was imported."""
+    import types
+
+    for name in radstart.weights.__all__:
+        assert not isinstance(getattr(radstart.weights, name), types.ModuleType), name
+        assert not (CATALOG.parent / f"{name}.py").exists(), name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = radstart.weights.nothing

@@ -11,7 +11,7 @@ from tests.weights.standins.standin import randomised
 from radstart.backbones import Backbone, build, comparable, known_shapes, state_shapes
 from radstart.core.errors import RadstartError
 from radstart.weights.doubts import doubts
-from radstart.weights.inventory import inventory, inventory_lines
+from radstart.weights.inventory import inventory_lines, inventory_of
 from radstart.weights.likeness import nearest_backbones
 from radstart.weights.pickles import asked_globals
 
@@ -34,7 +34,7 @@ def trained(name, outputs=7):
 
 def shown(tensors, folder, name="file.pt", **beside):
     torch.save({"state_dict": tensors, **beside} if beside else tensors, folder / name)
-    found = inventory(folder / name)
+    found = inventory_of(folder / name)
     return found, "\n".join(inventory_lines(found))
 
 
@@ -80,7 +80,7 @@ def test_a_file_is_told_with_container_prefix_stages_and_sizes(tmp_path):
 def test_the_drawing_lists_every_tensor_when_asked(tmp_path):
     """Name, type and shape, one line each."""
     torch.save({"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2).half()}, tmp_path / "x.pt")
-    lines = list(inventory_lines(inventory(tmp_path / "x.pt"), every=True))
+    lines = list(inventory_lines(inventory_of(tmp_path / "x.pt"), every=True))
 
     assert "  a.weight  float32   2x3" in lines
     assert "  a.bias    float16   2" in lines
@@ -123,7 +123,7 @@ def test_layouts_of_other_frameworks_are_near_by_shapes():
 def test_nothing_is_near_a_network_of_another_kind(tmp_path):
     """A few shapes in common are no likeness."""
     torch.save({f"fc{k}.weight": torch.randn(64, 64) for k in range(9)}, tmp_path / "mlp.pt")
-    found = inventory(tmp_path / "mlp.pt")
+    found = inventory_of(tmp_path / "mlp.pt")
 
     assert found.nearest == ()
     assert "nothing at hand" in "\n".join(inventory_lines(found))
@@ -194,7 +194,7 @@ def test_a_pickle_is_not_executed_and_what_it_asks_for_is_named(tmp_path, zipped
 
     assert "pathlib.PosixPath" in asked_globals(path)
     with pytest.raises(RadstartError, match=r"pickled code.*PosixPath.*convert FILE --trust"):
-        inventory(path)
+        inventory_of(path)
     assert not sprung.exists()
 
 
@@ -225,7 +225,7 @@ def test_plain_tensors_ask_for_nothing(tmp_path):
 )
 def test_real_files_are_shown(file, text):
     """Each in the container it really has, whatever its name says."""
-    found = inventory(SHARED / file)
+    found = inventory_of(SHARED / file)
     lines = list(inventory_lines(found))
 
     assert text in " ".join(" ".join(lines).split()) or text in "\n".join(lines)
@@ -241,8 +241,8 @@ def test_real_files_are_shown(file, text):
 def test_a_second_look_takes_less_than_a_second(mark):
     """Nothing of 1,400 networks is built but the few that are near."""
     path = SHARED / "mobilenetv2_100_imagenet_tf2" / "model.safetensors"
-    inventory(path)
+    inventory_of(path)
 
     started = time.monotonic()
-    inventory(path)
+    inventory_of(path)
     assert time.monotonic() - started < 3  # 0.3 s alone on the machine

@@ -15,6 +15,7 @@ from radstart.cli.demo import demo
 from radstart.cli.report import report
 from radstart.cli.stats import stats
 from radstart.cli.status import status
+from radstart.cli.weights import weights
 from radstart.core.errors import RadstartError, one_line, short
 
 STOPPED = 130  # as shells say it: 128 + SIGINT
@@ -31,6 +32,7 @@ app.command()(report)
 app.command()(status)
 app.command()(demo)
 app.add_typer(stats, name="stats")
+app.add_typer(weights, name="weights")
 
 
 @app.callback(invoke_without_command=True)

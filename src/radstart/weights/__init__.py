@@ -1,34 +1,85 @@
-"""Starting weights: arms, conventions, loading whole or not at all, receipts."""
+"""Starting weights: the catalog, arms, conventions, loading whole or not at all, receipts.
 
-from radstart.weights.arms import (
-    STARTS,
-    Arm,
-    ArmSpec,
-    empty_model,
-    parse_arm,
-    resolve_arms,
-    start_model,
-    with_heads,
-    with_options,
-)
-from radstart.weights.convention import Convention, apply_convention
-from radstart.weights.inventory import Inventory, inventory, inventory_lines
-from radstart.weights.receipt import Receipt
+What is named here is imported on first use: the catalog is read without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radstart.weights.arms import (
+        STARTS,
+        Arm,
+        ArmSpec,
+        empty_model,
+        parse_arm,
+        resolve_arms,
+        start_model,
+        with_heads,
+        with_options,
+    )
+    from radstart.weights.catalog import (
+        Entry,
+        Family,
+        ancestry,
+        entries,
+        families,
+        find,
+        find_set,
+        related,
+    )
+    from radstart.weights.convention import Convention, apply_convention
+    from radstart.weights.inventory import Inventory, inventory_lines, inventory_of
+    from radstart.weights.listing import catalog_lines, entry_lines, family_lines
+    from radstart.weights.receipt import Receipt
+
+_NAMES = {
+    "arms": (
+        *("STARTS", "Arm", "ArmSpec", "empty_model", "parse_arm", "resolve_arms", "start_model"),
+        *("with_heads", "with_options"),
+    ),
+    "catalog": (
+        *("Entry", "Family", "ancestry", "entries", "families", "find", "find_set", "related"),
+    ),
+    "convention": ("Convention", "apply_convention"),
+    "inventory": ("Inventory", "inventory_lines", "inventory_of"),
+    "listing": ("catalog_lines", "entry_lines", "family_lines"),
+    "receipt": ("Receipt",),
+}
 
 __all__ = [
     "STARTS",
     "Arm",
     "ArmSpec",
     "Convention",
+    "Entry",
+    "Family",
     "Inventory",
     "Receipt",
+    "ancestry",
     "apply_convention",
+    "catalog_lines",
     "empty_model",
-    "inventory",
+    "entries",
+    "entry_lines",
+    "families",
+    "family_lines",
+    "find",
+    "find_set",
     "inventory_lines",
+    "inventory_of",
     "parse_arm",
+    "related",
     "resolve_arms",
     "start_model",
     "with_heads",
     "with_options",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that has it."""
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

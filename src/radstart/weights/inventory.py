@@ -89,7 +89,7 @@ class Inventory:
     described: str
 
 
-def inventory(path: Path, take: str = "") -> Inventory:
+def inventory_of(path: Path, take: str = "") -> Inventory:
     """Read a weights file, or the one in a weights or run folder, and say what it holds.
 
     Nothing in it is executed.
