@@ -4,10 +4,37 @@ The order matters where a file is not said to be of an origin: the first whose `
 is taken, and timm's own names come last.
 """
 
-from radstart.weights.adapters import timm
+from radstart.weights.adapters import (
+    ark,
+    beit,
+    hf_sam,
+    hf_swin,
+    lvm_med,
+    medclip_resnet,
+    mmdet_sam,
+    openai_clip,
+    openclip,
+    sam,
+    timm,
+)
 from radstart.weights.adapters.adapter import Adapter, Tensors
 
-ADAPTERS: dict[str, Adapter] = {adapter.name: adapter for adapter in (timm.ADAPTER,)}
+ADAPTERS: dict[str, Adapter] = {
+    adapter.name: adapter
+    for adapter in (
+        openclip.ADAPTER,
+        openai_clip.ADAPTER,
+        hf_swin.ADAPTER,
+        medclip_resnet.ADAPTER,
+        ark.ADAPTER,
+        sam.ADAPTER,
+        lvm_med.ADAPTER,
+        hf_sam.ADAPTER,
+        mmdet_sam.ADAPTER,
+        beit.ADAPTER,
+        timm.ADAPTER,
+    )
+}
 
 __all__ = ["ADAPTERS", "Adapter", "Tensors", "adapter_for"]
 

@@ -1,0 +1,61 @@
+"""Other names for the same tensors, by tables of patterns."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from radstart.core.errors import RadstartError
+from radstart.weights.adapters.adapter import Tensors
+
+Table = Sequence[tuple[str, str]]
+
+
+def renamed(tensors: Tensors, table: Table) -> Tensors:
+    r"""Return the same tensors; the first pattern that matches a whole name gives the new one.
+
+    Args:
+        tensors: by their old names.
+        table: (regular expression, replacement with `\1` for its groups); names that none
+            matches stay.
+
+    Raises:
+        RadstartError: two tensors would get one name.
+    """
+    rules = [(re.compile(pattern), new) for pattern, new in table]
+    found: Tensors = {}
+    for old, tensor in tensors.items():
+        matched = ((rule.fullmatch(old), new) for rule, new in rules)
+        name = next((match.expand(new) for match, new in matched if match), old)
+        if name in found:
+            raise RadstartError("two tensors of the file are one in the network", name, old)
+        found[name] = tensor
+    return found
+
+
+def without_prefix(tensors: Tensors, prefix: str) -> Tensors:
+    """Return the tensors; the prefix is removed from the names that begin with it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+
+
+def joined(tensors: Tensors, parts: Iterable[str], whole: str) -> Tensors:
+    r"""Return the tensors, those of `parts` joined along their first axis under `whole`.
+
+    Args:
+        tensors: by name.
+        parts: patterns of names, in the order of joining; each has the same groups.
+        whole: the name of what is joined, with `\1` for a group. Where not every part is there,
+            none is touched.
+    """
+    first, *others = [re.compile(pattern) for pattern in parts]
+    taken: dict[str, dict[str, str]] = {}  # whole -> pattern -> name
+    for name in tensors:
+        for rule in (first, *others):
+            if match := rule.fullmatch(name):
+                taken.setdefault(match.expand(whole), {})[rule.pattern] = name
+    result = dict(tensors)
+    for target, names in taken.items():
+        if len(names) == 1 + len(others):
+            pieces = [result.pop(names[rule.pattern]) for rule in (first, *others)]
+            result[target] = torch.cat(pieces)
+    return result
