@@ -28,7 +28,8 @@ from radstart.weights.convention import stated_convention
 ORIGINS = {
     *("timm", "torchvision", "keras", "radimagenet_torch", "radimagenet_port", "radiologynet"),
     *("torchxrayvision", "dino", "dinov2", "dinov3", "hf_dinov2", "mae", "eva02", "ark"),
-    *("openclip", "openai_clip", "hf_swin", "sam", "mmdet_sam", "beit", "ssl"),
+    *("openclip", "openai_clip", "hf_swin", "medclip_resnet", "sam", "hf_sam", "mmdet_sam"),
+    *("lvm_med", "beit", "ssl"),
 }
 SETS = {known.name: known for known in read_catalog(CATALOG).sets}
 NAMED = [entry for entry in entries() if entry.backbone]

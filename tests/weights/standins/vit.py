@@ -140,9 +140,15 @@ def medclip_vit(folder, *, small=False):
     return written(folder, "pytorch_model.bin", content | TEXT_TOWER), features
 
 
-def medclip_resnet(folder):
+def resnet(small):
+    """Return torchvision's ResNet50, with one block in each stage where it is to be small."""
+    blocks = [1, 1, 1, 1] if small else [3, 4, 6, 3]
+    return torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, blocks)
+
+
+def medclip_resnet(folder, *, small=False):
     """MedCLIP: torchvision's ResNet50 whose fc is the projection, and a text tower."""
-    model = torchvision.models.resnet50(weights=None)
+    model = resnet(small)
     model.fc = nn.Linear(2048, 512, bias=False)
     randomised(model)
     content = {f"vision_model.model.{n}": t for n, t in model.state_dict().items()}
@@ -240,8 +246,8 @@ def microsoft_swin(folder, image_size=56, window_size=7):
 
 def mimic_vit(folder, *, small=False):
     """The MIMIC ViT: timm's own names with the head that it was fine-tuned with."""
-    depth = 2 if small else 12
-    model = lively(timm.create_model("vit_base_patch16_224", num_classes=14, depth=depth))
+    narrow = {"embed_dim": 96, "num_heads": 2, "depth": 2} if small else {}
+    model = lively(timm.create_model("vit_base_patch16_224", num_classes=14, **narrow))
     path = written(folder, "mimic_vit_b.pth", model.state_dict())
     return path, lambda x: model.forward_head(model.forward_features(x), pre_logits=True)
 
@@ -315,9 +321,9 @@ def lvm_med(folder, *, small=False):
     return written(folder, "lvmmed_vit.pth", content), features
 
 
-def lvm_med_resnet(folder):
+def lvm_med_resnet(folder, *, small=False):
     """LVM-Med's ResNet50: torchvision's names, no classifier."""
-    model = torchvision.models.resnet50(weights=None)
+    model = resnet(small)
     model.fc = nn.Identity()
     return written(folder, "lvmmed_resnet.torch", randomised(model).state_dict()), model
 
@@ -401,22 +407,34 @@ def _standin(entry, write, size, verified):
 
 
 STANDINS: tuple[StandIn, ...] = (
-    _standin("biomedclip/vit_base_patch16", biomedclip, 224, "open_clip with a timm trunk"),
+    _standin("biomedclip/vit_base_patch16_224", biomedclip, 224, "open_clip with a timm trunk"),
     _standin("chexzero/vit_base_patch32", chexzero, 224, "open_clip's CLIP with QuickGELU"),
-    _standin("medclip/swin_tiny", medclip_vit, 224, "transformers' SwinModel"),
+    _standin("medclip/vit", medclip_vit, 224, "transformers' SwinModel"),
     _standin("medclip/resnet50", medclip_resnet, 64, "torchvision's ResNet50"),
-    _standin("ark/swin_base", ark, 224, "transformers' SwinModel under the old names"),
+    _standin("ark/ark6-swin_base", ark, 224, "transformers' SwinModel under the old names"),
     _standin(
-        "ark_plus/swin_large_768", partial(ark, large=True), 768,
+        "ark/ark-plus-swin_large", partial(ark, large=True), 768,
         "transformers' SwinModel under the old names",
     ),
-    _standin("mimic_vit/vit_base_patch16", mimic_vit, 224, "timm's own network with a head"),
-    _standin("medsam/vit_base", medsam, 1024, "transformers' SamVisionEncoder under SAM's names"),
-    _standin("lvm_med/vit_base", lvm_med, 224, "transformers' SamVisionEncoder, no positions"),
-    _standin("lvm_med/resnet50", lvm_med_resnet, 64, "torchvision's ResNet50"),
+    _standin("mimic-vit/vit_base_patch16_224", mimic_vit, 224, "timm's own network with a head"),
     _standin(
-        "ultrasam/vit_base", ultrasam, 1024,
+        "medsam/samvit_base_patch16", medsam, 1024,
+        "transformers' SamVisionEncoder under SAM's names",
+    ),
+    _standin(
+        "medsam/samvit_base_patch16-hub", medsam_hub, 1024, "transformers' SamVisionEncoder"
+    ),
+    _standin(
+        "lvm-med/samvit_base_patch16", lvm_med, 224,
+        "transformers' SamVisionEncoder without positions, under SAM's names",
+    ),
+    _standin("lvm-med/resnet50", lvm_med_resnet, 64, "torchvision's ResNet50"),
+    _standin(
+        "ultrasam/samvit_base_patch16", ultrasam, 1024,
         "transformers' SamVisionEncoder under mmpretrain's names, container converted",
     ),
-    _standin("usfm/beit_base", usfm, 224, "transformers' BeitModel with one shared table"),
+    _standin(
+        "usfm/beit_base_patch16_224", usfm, 224,
+        "transformers' BeitModel with one shared table, under BEiT's names",
+    ),
 )  # fmt: skip
