@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -621,13 +622,16 @@ def test_two_processes_at_once_fetch_once(server, folder):
 def test_a_disk_without_room_is_said_before_the_first_byte(server, folder, monkeypatch):
     """What is needed, what is there, and what to do."""
     url = server.serve("/net.pth", give(BODY))
-    free = type("usage", (), {"free": 1000})
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: free)
+    disk = SimpleNamespace(total=10**6, free=1000)
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: disk)
 
     line = refused(url, folder)
     assert "needs 0.3 MB more on this disk (got 0.0 MB free)" in line
     assert "free space, or set RADSTART_CACHE to another folder" in line
     assert names(folder) == []
+
+    disk.total = disk.free = 0  # some network disks
+    assert fetch(url, folder).read_bytes() == BODY
 
 
 def test_a_write_that_fails_keeps_what_came(server, folder):
@@ -669,6 +673,23 @@ def test_where_there_is_no_server_little_time_is_lost(folder):
     assert f"check the network, or put the file at {folder / 'net.pth'}" in line
     assert "no connection" in refused("http://no-such-host.invalid/net.pth", folder)
     assert "not a URL" in refused("http://a..b/net.pth", folder)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SSL_CERT_FILE", "/none"),
+        ("HTTP_PROXY", "gopher://127.0.0.1"),
+        ("ALL_PROXY", "socks5://127.0.0.1"),
+    ],
+)
+def test_a_broken_environment_is_one_line(server, folder, monkeypatch, variable, value):
+    """Certificates that are not there, a proxy of no known kind."""
+    monkeypatch.setenv(variable, value)
+    url = server.serve("/net.pth", give(BODY))
+
+    assert "cannot prepare a connection" in refused(url, folder)
+    assert server.seen == []
 
 
 @pytest.mark.parametrize(

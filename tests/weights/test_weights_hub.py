@@ -355,6 +355,15 @@ def test_without_network_the_cache_is_used_and_else_little_time_is_lost(site, st
         assert "no connection" in refused(hub_files, REPO, endpoint=nobody.base)
 
 
+def test_a_broken_environment_is_one_line(site, cache, monkeypatch):
+    """Certificates that are not there."""
+    close_session()
+    monkeypatch.setenv("SSL_CERT_FILE", "/none")
+
+    assert "cannot prepare a connection" in refused(fetch, site, cache)
+    assert site.seen == []
+
+
 def test_a_hub_that_stalls_is_left(site, cache):
     """After the time that was given."""
     site.serve(f"/{REPO}/resolve/main/{FILE}", lambda handler: site.stopped.wait(20))

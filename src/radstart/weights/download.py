@@ -231,16 +231,17 @@ def _fault(order: _Order) -> str:
 def _alone(order: _Order) -> Iterator[None]:
     """Hold the file against other processes, or wait for them and show how far they are."""
     folder = order.path.parent
-    claims = Claims(folder / ".claims")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RadstartError("cannot write", str(folder), os_reason(error), ROOM) from error
+    claims = Claims(folder / ".claims")
+    try:
         while not _taken(claims, order):
             order.progress(_size(order.part), None)
             time.sleep(0.1)
         remove_leftovers(folder, order.path.name)
         yield
-    except OSError as error:
-        raise RadstartError("cannot write", str(folder), os_reason(error), ROOM) from error
     finally:
         claims.close()
 
@@ -267,7 +268,9 @@ def _fetch(order: _Order, pause: float) -> None:
     """
     import httpx2
 
-    with httpx2.Client(timeout=order.timeout, headers={"Accept-Encoding": "identity"}) as client:
+    with setting_up():
+        opened = httpx2.Client(timeout=order.timeout, headers={"Accept-Encoding": "identity"})
+    with opened as client:
         for _ in range(2):
             resumed = _complete(client, order, pause)
             fault, found = _fault_of_part(order)
@@ -294,6 +297,21 @@ def _fetch(order: _Order, pause: float) -> None:
         },
     )
     order.part_note.unlink(missing_ok=True)
+
+
+@contextmanager
+def setting_up() -> Iterator[None]:
+    """Turn what is wrong with certificates and proxies into one line."""
+    import httpx2
+
+    try:
+        yield
+    except (OSError, ValueError, ImportError, httpx2.InvalidURL) as error:
+        raise RadstartError(
+            "cannot prepare a connection",
+            got=f"{type(error).__name__}: {error}",
+            remedy="correct SSL_CERT_FILE, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY in the environment",
+        ) from error
 
 
 def _fault_of_part(order: _Order) -> tuple[str, str]:
@@ -449,12 +467,12 @@ def _accepted(response: "httpx2.Response", held: _Held, order: _Order) -> _Held:
         start = _Held(held.size, held.validator or validator, total)
     if start.total is not None and start.total > order.max_bytes:
         raise too_large(order.shown, start.total, order.max_bytes)
-    free = shutil.disk_usage(order.path.parent).free
-    if start.total is not None and start.total - start.size > free:
+    missing, disk = (start.total or 0) - start.size, shutil.disk_usage(order.path.parent)
+    if missing > disk.free and disk.total:  # some network disks know of neither
         raise RadstartError(
-            f"needs {amount(start.total - start.size)} more on this disk",
+            f"needs {amount(missing)} more on this disk",
             str(order.path.parent),
-            f"{amount(free)} free",
+            f"{amount(disk.free)} free",
             ROOM,
         )
     return start

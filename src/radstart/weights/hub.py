@@ -11,7 +11,7 @@ from typing import Any
 from radstart.core.errors import RadstartError, short
 from radstart.core.files import os_reason
 from radstart.core.hashing import file_sha256
-from radstart.weights.download import MOST_BYTES, no_progress, too_large
+from radstart.weights.download import MOST_BYTES, no_progress, setting_up, too_large
 from radstart.weights.sniff import kind_of
 
 BEST = (  # names and endings of weights files, the best first
@@ -83,6 +83,8 @@ def fetch_hub(
             if path is None:
                 raise _not_cached(where, revision)
         elif path is None or not COMMIT.fullmatch(revision):
+            with setting_up():
+                hub.get_session()
             try:
                 url = hub.hf_hub_url(repo, file, revision=revision, endpoint=access["endpoint"])
                 size = hub.get_hf_file_metadata(url, timeout=timeout, **access).size
@@ -135,6 +137,8 @@ def hub_files(
             if not names:
                 raise _not_cached(repo, revision)
         else:
+            with setting_up():
+                hub.get_session()
             api = hub.HfApi(endpoint=endpoint or None, token=token or None)
             known = api.model_info(repo, revision=revision, timeout=timeout)
             names = [entry.rfilename for entry in known.siblings or ()]
