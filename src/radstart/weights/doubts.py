@@ -87,9 +87,9 @@ def _fresh_norms(tensors: Tensors) -> Iterator[str]:
 def untrained(name: str, values: Tensor, tensors: Tensors) -> str:
     """Return which initial distribution the values cannot be told from, in words; "" = none.
 
-    By the Kolmogorov-Smirnov distance at the 0.1 % point, the fourth moment, and for a uniform start
-    its exact bound, which the largest of n values misses by some 1/n and training moves. A normal
-    start has no such mark, so thousands of numbers are asked for, tens for a uniform one.
+    By the Kolmogorov-Smirnov distance at the 0.1 % point, the fourth moment, and for a uniform
+    start its exact bound, which the largest of n values misses by some 1/n and training moves. A
+    normal start has no such mark, so thousands of numbers are asked for, tens for a uniform one.
 
     Args:
         name: of the tensor; a bias starts by the shape of the weight beside it.
