@@ -81,9 +81,8 @@ def _dictionaries(
 ) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
     """Yield every dictionary that holds tensors of its own; optimizers' are none."""
     tensors = [v for v in value.values() if isinstance(v, Tensor)]
-    if len(tensors) == len(value) or any(tensor.dim() for tensor in tensors):
-        if tensors:
-            yield place, value
+    if any(tensor.dim() for tensor in tensors):  # numbers alone are scores, steps, scales
+        yield place, value
         return
     for key, inner in value.items():
         ballast = any(word in str(key).lower() for word in ("optim", "sched", "scaler", "amp"))
