@@ -14,8 +14,14 @@ from radstart.weights.adapters import (
     mmdet_sam,
     openai_clip,
     openclip,
+    radimagenet_port,
+    radimagenet_torch,
+    radiologynet,
     sam,
+    ssl,
     timm,
+    torchvision,
+    torchxrayvision,
 )
 from radstart.weights.adapters.adapter import Adapter, Tensors
 
@@ -32,6 +38,12 @@ ADAPTERS: dict[str, Adapter] = {
         hf_sam.ADAPTER,
         mmdet_sam.ADAPTER,
         beit.ADAPTER,
+        radimagenet_port.ADAPTER,
+        radimagenet_torch.ADAPTER,
+        torchxrayvision.ADAPTER,
+        radiologynet.ADAPTER,
+        torchvision.ADAPTER,
+        ssl.ADAPTER,
         timm.ADAPTER,
     )
 }

@@ -1,7 +1,7 @@
 """Other names for the same tensors, by tables of patterns."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
@@ -23,19 +23,36 @@ def renamed(tensors: Tensors, table: Table) -> Tensors:
         RadstartError: two tensors would get one name.
     """
     rules = [(re.compile(pattern), new) for pattern, new in table]
+
+    def name(old: str) -> str:
+        matched = ((rule.fullmatch(old), new) for rule, new in rules)
+        return next((match.expand(new) for match, new in matched if match), old)
+
+    return renamed_by(tensors, name)
+
+
+def renamed_by(tensors: Tensors, name: Callable[[str], str]) -> Tensors:
+    """Return the same tensors under the names that a function gives.
+
+    Raises:
+        RadstartError: two tensors would get one name.
+    """
     found: Tensors = {}
     for old, tensor in tensors.items():
-        matched = ((rule.fullmatch(old), new) for rule, new in rules)
-        name = next((match.expand(new) for match, new in matched if match), old)
-        if name in found:
-            raise RadstartError("two tensors of the file are one in the network", name, old)
-        found[name] = tensor
+        new = name(old)
+        if new in found:
+            raise RadstartError("two tensors of the file are one in the network", new, old)
+        found[new] = tensor
     return found
 
 
 def without_prefix(tensors: Tensors, prefix: str) -> Tensors:
-    """Return the tensors; the prefix is removed from the names that begin with it."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    """Return the tensors; the prefix is removed from the names that begin with it.
+
+    Raises:
+        RadstartError: a name is there with and without the prefix.
+    """
+    return renamed_by(tensors, lambda name: name.removeprefix(prefix))
 
 
 def joined(tensors: Tensors, parts: Iterable[str], whole: str) -> Tensors:
