@@ -7,6 +7,7 @@ from radstart.backbones.build import (
     check_name,
     classifier_keys,
     native_convention,
+    state_keys,
 )
 from radstart.backbones.numerics import (
     Numerics,
@@ -50,6 +51,7 @@ __all__ = [
     "place",
     "place_images",
     "read_numerics",
+    "state_keys",
     "state_shapes",
     "usable_device",
 ]

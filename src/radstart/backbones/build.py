@@ -88,18 +88,23 @@ def _has_position_embedding(name: str) -> bool:
     return name.startswith(("vit_", "deit", "eva", "beit")) and not name.startswith(_RELATIVE_ONLY)
 
 
+def state_keys(backbone: Backbone) -> frozenset[str]:
+    """Return the state-dict keys of the backbone, without a classifier."""
+    return _state_keys(backbone.name, tuple(sorted(backbone.switches.items())), 0)
+
+
 def classifier_keys(backbone: Backbone) -> frozenset[str]:
     """Return the state-dict keys that exist only for the sake of the classifier."""
-    return _classifier_keys(backbone.name, tuple(sorted(backbone.switches.items())))
+    switches = tuple(sorted(backbone.switches.items()))
+    return _state_keys(backbone.name, switches, 7) - _state_keys(backbone.name, switches, 0)
 
 
 @cache
-def _classifier_keys(name: str, switches: tuple[tuple[str, Switch], ...]) -> frozenset[str]:
-    backbone = Backbone(name, dict(switches))
+def _state_keys(
+    name: str, switches: tuple[tuple[str, Switch], ...], outputs: int
+) -> frozenset[str]:
     with torch.device("meta"):
-        with_classifier = build(backbone, 7).state_dict().keys()
-        without = build(backbone, 0).state_dict().keys()
-    return frozenset(with_classifier - without)
+        return frozenset(build(Backbone(name, dict(switches)), outputs).state_dict())
 
 
 def native_convention(backbone: Backbone) -> tuple[int, tuple[float, ...], tuple[float, ...]]:

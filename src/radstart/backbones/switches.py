@@ -114,11 +114,26 @@ def _by_those_inside(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
     return pooled / functional.avg_pool2d(ones, kernel_size=3, stride=1, padding=1)
 
 
+def _rope_periods(model: nn.Module, value: Switch) -> None:
+    """Let DINOv3's rotary periods be a tensor of the network ("stored"), not computed.
+
+    The published files hold them rounded to bfloat16, and their own code loads these; timm
+    computes them in float32, which gives other features.
+    """
+    if value != "stored":
+        raise RadstartError("unknown value of a switch", "rope_periods", str(value), "stored")
+    ropes: list[Any] = [m for m in model.modules() if type(m).__name__ == "RotaryEmbeddingDinoV3"]
+    _some(ropes, "rope_periods", value)
+    for rope in ropes:
+        rope.register_buffer("periods", rope.periods, persistent=True)
+
+
 SWITCHES: dict[str, Callable[[nn.Module, Switch], None]] = {
     "activation": _set_activation,
     "bn_eps": _set_bn_eps,
     "ln_eps": _set_ln_eps,
     "pool_count": _pool_count,
+    "rope_periods": _rope_periods,
     "stride_in_first_conv": _stride_in_first_conv,
 }
 

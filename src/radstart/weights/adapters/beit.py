@@ -20,7 +20,8 @@ def matches(tensors: Tensors) -> bool:
     """Return whether names are timm's for a BEiT, with what only its own files hold."""
     known = {"cls_token", "blocks.0.attn.q_bias", "blocks.0.attn.v_bias"} <= tensors.keys()
     own = ("rel_pos_bias.", "mask_token")
-    return known and any(
+    relative = any(name.endswith("relative_position_bias_table") for name in tensors)
+    return known and relative and any(
         name.startswith(own) or name.endswith(".relative_position_index") for name in tensors
     )
 
