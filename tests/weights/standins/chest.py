@@ -8,7 +8,6 @@ import functools
 from pathlib import Path
 
 import torch
-import torchvision
 from standins.dino import (
     Tensors,
     affine,
@@ -22,6 +21,12 @@ from standins.dino import (
 from standins.standin import Features, StandIn, randomised
 from torch import Tensor
 from torch.nn.functional import linear, scaled_dot_product_attention, silu
+
+from radstart.backbones import check_name
+
+check_name("resnet18")  # declares torchvision's operators, which an original imports
+
+import torchvision  # noqa: E402
 
 # --- medical MAE -----------------------------------------------------------------------------
 
