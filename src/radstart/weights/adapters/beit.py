@@ -21,8 +21,12 @@ def matches(tensors: Tensors) -> bool:
     known = {"cls_token", "blocks.0.attn.q_bias", "blocks.0.attn.v_bias"} <= tensors.keys()
     own = ("rel_pos_bias.", "mask_token")
     relative = any(name.endswith("relative_position_bias_table") for name in tensors)
-    return known and relative and any(
-        name.startswith(own) or name.endswith(".relative_position_index") for name in tensors
+    return (
+        known
+        and relative
+        and any(
+            name.startswith(own) or name.endswith(".relative_position_index") for name in tensors
+        )
     )
 
 
