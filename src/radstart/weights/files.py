@@ -47,7 +47,9 @@ def read_container(path: Path, sha256: str = "", take: str = "") -> Container:
     Args:
         path: the file; what it is is decided by its first bytes.
         sha256: of the file: what was read once is kept under both.
-        take: which dictionary to take where there are several: its path, or its last part.
+        take: which dictionary to take where there are several: its path, or its last part; or,
+            where names themselves tell networks apart, the words before those to take
+            ("student", "teacher.backbone").
 
     Raises:
         RadstartError: unreadable, a pickled module, no dictionary of tensors, or several of them.
@@ -73,6 +75,10 @@ def read_container(path: Path, sha256: str = "", take: str = "") -> Container:
     while wrapper := next((w for w in WRAPPERS if all(n.startswith(w) for n in inside)), ""):
         inside = {name.removeprefix(wrapper): tensor for name, tensor in inside.items()}
         prefix += wrapper
+    named = {name: tensor for name, tensor in inside.items() if name.startswith(f"{take}.")}
+    if named and take not in place:
+        beside += sorted({name.partition(".")[0] for name in inside.keys() - named.keys()})
+        inside = named
     return Container(inside, " / ".join(place), prefix, tuple(sorted(beside)))
 
 

@@ -57,7 +57,7 @@ def adapt(tensors: Tensors, backbone: str) -> Tensors:
             "several networks in one file: which one is meant is not known",
             "names in the file",
             ", ".join(f"{prefix}*" for prefix in sorted(networks)),
-            "save the one to start from on its own",
+            f"name the one to take: --take {min(networks).removesuffix('.')}",
         )
     if not networks:
         return dict(tensors)
