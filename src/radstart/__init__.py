@@ -1,33 +1,39 @@
 """radstart: which starting weights, how to fine-tune, and is the difference real?
 
-`radstart.compare(...)`, `radstart.open_study(path)`, `radstart.stats.paired_difference(...)`.
+`radstart.compare(...)`, `radstart.open_study(path)`, `radstart.stats.paired_difference(...)`,
+`radstart.load_weights("radimagenet/resnet50")`.
 Importing radstart loads no torch; the functions below import what they need.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["RadstartError", "compare", "open_study", "stats"]
+__all__ = ["RadstartError", "apply_convention", "compare", "load_weights", "open_study", "stats"]
+
+_ELSEWHERE = {
+    "RadstartError": "radstart.core.errors",
+    "apply_convention": "radstart.weights",
+    "load_weights": "radstart.weights",
+}
 
 if TYPE_CHECKING:
     from radstart import stats
     from radstart.core.errors import RadstartError
-    from radstart.study import Leakage, Study
+    from radstart.study import Leakage, Seen, Study
+    from radstart.weights import apply_convention, load_weights
 
 
 def __getattr__(name: str) -> Any:
-    """Import `radstart.stats` and `radstart.RadstartError` on first use."""
+    """Import what is named here on first use: some of it needs torch."""
+    from importlib import import_module
+
     if name == "stats":
-        from importlib import import_module
-
         return import_module("radstart.stats")
-    if name == "RadstartError":
-        from radstart.core.errors import RadstartError
-
-        return RadstartError
+    if name in _ELSEWHERE:
+        return getattr(import_module(_ELSEWHERE[name]), name)
     raise AttributeError(f"module 'radstart' has no attribute {name!r}")
 
 
@@ -53,12 +59,18 @@ def compare(
     seeds: int = 3,
     image_size: int | None = None,
     epochs: int = 30,
+    rates: Sequence[float] = (),
+    conventions: Mapping[str, str] | None = None,
+    keep_heads: Sequence[str] = (),
+    allow_partial: Mapping[str, str] | None = None,
     backbone: str = "",
     reference: str = "",
     metric: str = "",
     margin: float | None = 0.02,
     seed: int = 0,
     leakage: "Leakage" = "stop",
+    seen: "Seen" = "stop",
+    known_as: str = "",
     label_column: str | None = None,
     patient_column: str | None = None,
     exam_column: str | None = None,
@@ -72,6 +84,8 @@ def compare(
     workers: int = 1,
     processes: int = 1,
     numerics: str = "auto",
+    offline: bool = False,
+    skip_unavailable: bool = False,
     progress: bool = False,
 ) -> "Study":
     """Compare starting weights on a folder of images, as `radstart compare` does.
@@ -85,6 +99,13 @@ def compare(
         labels: CSV with at least `image,label`; None = DATA/labels.csv, else class folders.
         policies: `full`, `frozen`; the first is the one others are held against.
         budgets: shares of the labelled units of training and validation, above 0, at most 1.
+        rates: learning rates that all arms try; () = a grid that grows; one = shared by all.
+        conventions: name of a convention by arm, for arms that are to be fed otherwise.
+        keep_heads: arms that keep their trained classifier.
+        allow_partial: glob by arm, of tensors that may be missing or left over.
+        seen, known_as: what to do when weights were trained on the test images; the public set
+            that the images are from.
+        offline, skip_unavailable: fetch nothing; go on without arms that cannot be had.
         margin: differences below it are practically nothing; None or 0 = no such claims.
         label_column, patient_column, exam_column, split_column, fold_column: names in the CSV;
             None = the usual name where present, "" = not used.
@@ -103,6 +124,7 @@ def compare(
         found_labels,
         run_study,
     )
+    from radstart.weights import with_options
 
     spec = StudySpec(
         data=DataSpec(
@@ -114,8 +136,9 @@ def compare(
             split_column=split_column,
             fold_column=fold_column,
             positive=positive,
+            known_as=known_as,
         ),
-        arm=tuple(absolute_arm(arm) for arm in arms),
+        arm=with_options(tuple(absolute_arm(arm) for arm in arms), conventions or {}, keep_heads, allow_partial),
         policies=tuple(policies),
         budgets=tuple(map(float, budgets)),
         seeds=seeds,
@@ -126,8 +149,10 @@ def compare(
         backbone=backbone,
         image_size=image_size,
         epochs=epochs,
+        rates=tuple(map(float, rates)),
         flip=flip,
         leakage=leakage,
+        seen=seen,
         test_fold=test_fold,
         validation_fold=validation_fold,
     )
@@ -138,6 +163,8 @@ def compare(
         workers=workers,
         processes=processes,
         numerics=numerics,
+        offline=offline,
+        skip_unavailable=skip_unavailable,
         progress=Progress(progress),
     )
     write_report(done.folder)

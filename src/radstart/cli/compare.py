@@ -21,7 +21,11 @@ Labels = Annotated[
     str, Option(help="CSV with image,label (patient_id, split, ...).  [DATA/labels.csv]")
 ]
 Arms = Annotated[
-    str, Option(help="Starts: random, moments:ARM, NAME=file:PATH, NAME=run:STUDY/runs/ID.")
+    str,
+    Option(
+        help="Starts: random, imagenet, radimagenet, ... (radstart weights list), moments:ARM, "
+        "NAME=file:PATH, NAME=run:STUDY/runs/ID, NAME=hub:OWNER/NAME."
+    ),
 ]
 Policies = Annotated[str, Option(help="What is trained: full, frozen.")]
 Budgets = Annotated[str, Option(help="Shares of the labelled training units, 0-1.")]
@@ -57,6 +61,20 @@ Positive = Annotated[str | None, Option(help="Positive class of two.", show_defa
 Leakage = Annotated[
     str, Option(help="When a unit stands in two parts: stop, regroup, drop, allow.")
 ]
+Seen = Annotated[
+    str, Option(help="When an arm's weights were trained on the test images: stop, mark.")
+]
+KnownAs = Annotated[str, Option(help="Public set that the images are from (weights list --sets).")]
+KeepHead = Annotated[
+    list[str] | None, Option(help="ARM that keeps its trained classifier (repeatable).")
+]
+AllowPartial = Annotated[
+    list[str] | None, Option(help="ARM=GLOB: tensors that may be missing or left over; printed.")
+]
+SkipUnavailable = Annotated[
+    bool, Option("--skip-unavailable", help="Go on without arms that cannot be had.")
+]
+Offline = Annotated[bool, Option("--offline", help="Fetch nothing; use what is here.")]
 Flip = Annotated[bool, Option("--flip", help="Mirror left and right in training.")]
 Seed = Annotated[int, Option(help="Seed of the study.")]
 Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:1, ...")]
@@ -79,6 +97,8 @@ def compare(
     epochs: Epochs = 30,
     rates: Rates = "",
     convention: Conventions = None,
+    keep_head: KeepHead = None,
+    allow_partial: AllowPartial = None,
     backbone: Backbone = "",
     reference: Reference = "",
     metric: Metric = "",
@@ -96,6 +116,8 @@ def compare(
     validation_fold: ValidationFold = "",
     positive: Positive = None,
     leakage: Leakage = "stop",
+    seen: Seen = "stop",
+    known_as: KnownAs = "",
     flip: Flip = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -103,6 +125,8 @@ def compare(
     processes: Processes = 1,
     numerics: Numerics = "auto",
     dry_run: DryRun = False,
+    offline: Offline = False,
+    skip_unavailable: SkipUnavailable = False,
 ) -> None:
     """Compare starting weights on your images: train, test, report.
 
@@ -141,9 +165,13 @@ def compare(
                 age_column=age_column,
                 site_column=site_column,
                 positive=positive,
+                known_as=known_as,
             ),
             arm=with_options(
-                tuple(absolute_arm(arm) for arm in _listed(arms)), _pairs(convention or [])
+                tuple(absolute_arm(arm) for arm in _listed(arms)),
+                _pairs(convention or [], "--convention"),
+                keep_head or [],
+                _pairs(allow_partial or [], "--allow-partial"),
             ),
             policies=tuple(_listed(policies)),
             budgets=tuple(_number(text, "--budgets") for text in _listed(budgets)),
@@ -158,10 +186,11 @@ def compare(
             rates=tuple(_number(text, "--rates") for text in _listed(rates)),
             flip=flip,
             leakage=leakage,  # type: ignore[arg-type]  # checked just below
+            seen=seen,  # type: ignore[arg-type]
             test_fold=test_fold,
             validation_fold=validation_fold,
         )
-    _run(spec, out, device, workers, processes, numerics, dry_run)
+    _run(spec, out, device, workers, processes, numerics, dry_run, offline, skip_unavailable)
 
 
 def _run(
@@ -172,6 +201,8 @@ def _run(
     processes: int,
     numerics: str,
     dry_run: bool,
+    offline: bool,
+    skip_unavailable: bool,
 ) -> None:
     """Run the study, write its report, print the answer; exit 1 where runs failed."""
     from radstart.core.progress import Progress
@@ -187,6 +218,8 @@ def _run(
         processes=processes,
         numerics=numerics,
         dry_run=dry_run,
+        offline=offline,
+        skip_unavailable=skip_unavailable,
         progress=progress,
     )
     if done.planned_only:
@@ -205,6 +238,7 @@ def _run(
 def _only_toml(context: typer.Context, data: Path) -> None:
     """Refuse options that a study.toml answers itself."""
     free = {"data", "out", "device", "workers", "processes", "numerics", "dry_run"}
+    free |= {"offline", "skip_unavailable"}
     given = [
         f"--{name.replace('_', '-')}"
         for name in context.params
@@ -216,7 +250,7 @@ def _only_toml(context: typer.Context, data: Path) -> None:
         )
 
 
-def _pairs(texts: list[str], option: str = "--convention") -> dict[str, str]:
+def _pairs(texts: list[str], option: str) -> dict[str, str]:
     """Return ARM=VALUE texts as a dictionary."""
     pairs = [text.rpartition("=") for text in texts]
     for arm, _, value in pairs:

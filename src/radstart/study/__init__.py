@@ -12,6 +12,7 @@ from radstart.study.predictions import (
 from radstart.study.spec import (
     DataSpec,
     Leakage,
+    Seen,
     StudySpec,
     absolute_arm,
     checked,
@@ -27,6 +28,7 @@ __all__ = [
     "Outcome",
     "PredictionColumns",
     "PredictionComparison",
+    "Seen",
     "Study",
     "StudySpec",
     "absolute_arm",

@@ -3,6 +3,9 @@
 from collections import Counter
 from typing import Any
 
+from radstart.study.seen import SAW
+from radstart.weights import HEAD_KEPT
+
 WORDS = {
     "better": "better",
     "worse": "worse",
@@ -116,4 +119,11 @@ def warnings(facts: dict[str, Any], edges: list[str]) -> list[str]:
             f"{len(low)} comparisons rest on fewer than 4 degrees of freedom: more seeds would "
             "narrow them."
         )
+    listed += [
+        f"{arm['name']} {note}."
+        for arm in facts["arms"]
+        for note in arm["notes"]
+        if note.startswith((SAW, HEAD_KEPT))
+    ]
+    listed += [f"{name} was left out: {why}" for name, why in facts["skipped"].items()]
     return listed + edges

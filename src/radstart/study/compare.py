@@ -27,6 +27,7 @@ from radstart.study.open import read_facts
 from radstart.study.plan import Plan, make_plan
 from radstart.study.prepare import Prepared, begin, is_begun, prepare
 from radstart.study.runs import RunSpec, outcome, run_folder, run_id, trial_folder
+from radstart.study.starts import available, note_skipped
 from radstart.study.spec import StudySpec, read_spec, to_toml
 from radstart.weights import resolve_arms, start_model
 
@@ -54,6 +55,8 @@ def run_study(
     processes: int = 1,
     numerics: str = "auto",
     dry_run: bool = False,
+    offline: bool = False,
+    skip_unavailable: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Answer a question; what is finished in `folder` already is used, not redone.
@@ -70,6 +73,8 @@ def run_study(
         processes: how many to start on this machine, this one included.
         numerics: `auto`, `fp32` or a numerics.toml; a study that has begun keeps its own.
         dry_run: read the data, print the plan, train nothing.
+        offline: fetch no weights; what is not on this machine cannot be had.
+        skip_unavailable: go on without the arms that cannot be had; the report names them.
         progress: where progress goes; None = silent.
 
     Raises:
@@ -84,6 +89,9 @@ def run_study(
     usable_device(device)
     if numerics not in ("auto", "fp32"):
         read_numerics(Path(numerics))
+    spec, skipped = available(spec, offline=offline, skip=skip_unavailable)
+    for name, reason in skipped.items():
+        progress.line(f"left out: {name}: {reason}")
     for start in resolve_arms(spec.arm, spec.backbone, spec.image_size, (0.5, 0.25)):
         start_model(start, 2, spec.seed)  # misspelt names and misfits are found before data is read
     claims = Claims(folder / "claims")
@@ -94,6 +102,7 @@ def run_study(
             )
             if dry_run:
                 return Outcome(folder, planned_only=True)
+            note_skipped(prepared.spec, folder, skipped)
             before = _mark(folder / "facts.json")
             with (
                 _helpers(prepared, processes, device, progress) as look_after,

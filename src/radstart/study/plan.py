@@ -63,6 +63,10 @@ class Plan:
             f"time        about {duration(self.seconds)}{self._together()}; "
             f"disk about {self.megabytes:.0f} MB",
         ]
+        for arm in prepared.arms:
+            receipt = prepared.receipts[arm.name]
+            if receipt is not None:
+                listed.append(f"loaded      {arm.name}: {receipt.short()}; {arm.convention.text()}")
         listed.append(f"can show    {_can_show(self.detectable, spec.metric)}")
         if prepared.leakage.consequence:
             listed.append(f"leakage     {prepared.leakage.consequence}")

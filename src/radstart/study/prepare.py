@@ -38,6 +38,7 @@ from radstart.dataset import (
     working_copy,
 )
 from radstart.ingest import Columns, ingest_folder
+from radstart.study.seen import marked, overlaps
 from radstart.study.spec import StudySpec, extended, read_spec, to_toml, write_spec
 from radstart.training import TASKS, Augmentation, Recipe, Task
 from radstart.weights import Arm, Receipt, resolve_arms, start_model, with_heads
@@ -165,6 +166,8 @@ def prepare(
     moments = (float(np.mean(mean)), float(np.mean(std)))
     arms = resolve_arms(spec.arm, spec.backbone, spec.image_size, moments)
     arms = with_heads(arms, dataset.classes)
+    saw = overlaps(arms, dataset, parts, Path(spec.data.path), spec.data.known_as)
+    arms = marked(arms, saw, spec.seen)
     receipts, parameters = {}, {}
     for arm in arms:
         if arm.convention.size not in copies:

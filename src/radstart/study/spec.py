@@ -12,10 +12,11 @@ from radstart.core.errors import RadstartError, nearest, short
 from radstart.core.files import read_toml, write_toml
 from radstart.stats import METRICS
 from radstart.training import TASKS, policy_named
-from radstart.weights import ArmSpec, parse_arm
+from radstart.weights import ArmSpec, find_set, parse_arm, set_names
 
 SCHEMA = 1
 Leakage = Literal["stop", "regroup", "drop", "allow"]
+Seen = Literal["stop", "mark"]
 EXTENDABLE = ("arm", "policies", "budgets", "seeds")
 
 
@@ -30,6 +31,7 @@ class DataSpec:
             sex_column, age_column, site_column: names in the CSV; None = the usual name where it
             is present, "" = not used.
         positive: of two classes, the one whose score is ranked; None = decided by the names.
+        known_as: public set that the images are from, a name of the catalog; "" = not stated.
     """
 
     path: str
@@ -44,6 +46,7 @@ class DataSpec:
     age_column: str | None = None
     site_column: str | None = None
     positive: str | None = None
+    known_as: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class StudySpec:
             edge wins; one = the same for all arms, and nothing is chosen.
         flip: whether the augmentation mirrors left and right.
         leakage: what to do when a unit or an image stands in two parts.
+        seen: what to do when an arm's weights were trained on the test images.
         test_fold, validation_fold: folds to use; "" = the last, the one before.
     """
 
@@ -89,6 +93,7 @@ class StudySpec:
     rates: tuple[float, ...] = ()
     flip: bool = False
     leakage: Leakage = "stop"
+    seen: Seen = "stop"
     test_fold: str = ""
     validation_fold: str = ""
 
@@ -107,11 +112,16 @@ def checked(spec: StudySpec) -> StudySpec:
         (METRICS, "metric", spec.metric or next(iter(METRICS))),
         (names, "reference", spec.reference or names[0]),
         (get_args(Leakage), "leakage", spec.leakage),
+        (get_args(Seen), "seen", spec.seen),
     ):
         if name not in known:
             raise RadstartError(f"unknown {key}", key, name, nearest(name, known))
     for policy in spec.policies:
         policy_named(policy)
+    if spec.data.known_as and find_set(spec.data.known_as) is None:
+        known = spec.data.known_as
+        remedy = nearest(known, set_names())
+        raise RadstartError("no such public set in the catalog", "known_as", known, remedy)
     ranges: tuple[tuple[str, object, bool, str], ...] = (
         ("policies", spec.policies, bool(spec.policies), "at least one"),
         ("policies", spec.policies, _distinct(spec.policies), "each once"),

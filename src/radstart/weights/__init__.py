@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from radstart.weights.arms import (
+        HEAD_KEPT,
         STARTS,
         Arm,
         ArmSpec,
@@ -27,27 +28,34 @@ if TYPE_CHECKING:
         find,
         find_set,
         related,
+        set_names,
     )
     from radstart.weights.convention import Convention, apply_convention
     from radstart.weights.inventory import Inventory, inventory_lines, inventory_of
     from radstart.weights.listing import catalog_lines, entry_lines, family_lines
+    from radstart.weights.locate import locate
+    from radstart.weights.open import Loaded, load_weights
     from radstart.weights.receipt import Receipt
 
 _NAMES = {
     "arms": (
         *("STARTS", "Arm", "ArmSpec", "empty_model", "parse_arm", "resolve_arms", "start_model"),
-        *("with_heads", "with_options"),
+        *("HEAD_KEPT", "with_heads", "with_options"),
     ),
     "catalog": (
         *("Entry", "Family", "ancestry", "entries", "families", "find", "find_set", "related"),
+        "set_names",
     ),
     "convention": ("Convention", "apply_convention"),
     "inventory": ("Inventory", "inventory_lines", "inventory_of"),
     "listing": ("catalog_lines", "entry_lines", "family_lines"),
+    "locate": ("locate",),
+    "open": ("Loaded", "load_weights"),
     "receipt": ("Receipt",),
 }
 
 __all__ = [
+    "HEAD_KEPT",
     "STARTS",
     "Arm",
     "ArmSpec",
@@ -55,6 +63,7 @@ __all__ = [
     "Entry",
     "Family",
     "Inventory",
+    "Loaded",
     "Receipt",
     "ancestry",
     "apply_convention",
@@ -68,9 +77,12 @@ __all__ = [
     "find_set",
     "inventory_lines",
     "inventory_of",
+    "load_weights",
+    "locate",
     "parse_arm",
     "related",
     "resolve_arms",
+    "set_names",
     "start_model",
     "with_heads",
     "with_options",

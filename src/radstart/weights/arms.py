@@ -22,6 +22,9 @@ from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source
 
 
+HEAD_KEPT = "brings its trained classifier"
+
+
 @dataclass(frozen=True)
 class ArmSpec:
     """An arm as a person wrote it.
@@ -184,7 +187,7 @@ def resolve_arms(
     resolved: dict[str, Arm] = {}
     for spec in sorted(specs, key=lambda s: STARTS[s.kind].needs_other):
         if STARTS[spec.kind].located:
-            arm = _of_weights(spec, stated[spec.name], default)
+            arm = of_weights(spec, stated[spec.name], default)
         elif spec.kind == "moments":
             if spec.rest not in stated:
                 raise RadstartError(
@@ -209,7 +212,12 @@ def resolve_arms(
     return tuple(resolved[name] for name in names)
 
 
-def _of_weights(spec: ArmSpec, source: Source, default: Backbone | None) -> Arm:
+def of_weights(spec: ArmSpec, source: Source, default: Backbone | None) -> Arm:
+    """Return the arm of a weights file; `default` is the backbone where the file states none.
+
+    Raises:
+        RadstartError: no backbone is known, or there is none of this name.
+    """
     own = source.backbone or default
     if own is None:
         raise RadstartError(
@@ -254,7 +262,7 @@ def _kept_head(arm: Arm, classes: tuple[str, ...]) -> Arm:
             f"{', '.join(own) or 'none stated'}; the study has {', '.join(classes)}",
             "leave --keep-head out",
         )  # fmt: skip
-    note = "its trained classifier was kept: this arm knew the labels before"
+    note = f"{HEAD_KEPT}: this arm knew the labels before"
     rows = tuple(own.index(name) for name in classes)
     return replace(arm, head=rows, notes=(*arm.notes, note))
 

@@ -228,6 +228,11 @@ def find_set(text: str) -> str | None:
     return meant.pop() if len(meant) == 1 else None
 
 
+def set_names() -> tuple[str, ...]:
+    """Return the names of the catalog's image sets."""
+    return tuple(known.name for known in _catalog().sets)
+
+
 def ancestry(sets: Iterable[str]) -> frozenset[str]:
     """Return the sets with everything that they are made from; unknown names stand for themselves.
 

@@ -75,6 +75,13 @@ class Receipt:
             for key, value in asdict(self).items()
         }
 
+    def short(self) -> str:
+        """Return the receipt in a few words."""
+        share = f"{self.parameters_assigned:,} of {self.parameters_total:,} parameters"
+        dropped = f", {len(self.dropped)} tensors dropped" if self.dropped else ""
+        partial = f", PARTIAL: {len(self.partial)} tensors let pass" if self.partial else ""
+        return share + dropped + partial
+
     def lines(self) -> Iterator[str]:
         """Yield the receipt as a terminal shows it, at most some 80 columns wide."""
         yield _line("file", f"{self.file}, sha256 {self.sha256[:16]}")

@@ -57,7 +57,7 @@ def source_of(path: Path) -> Source:
     if (path / "receipt.toml").is_file():
         return _run(path, tensors)
     if (path / "config.json").is_file():
-        return _timm_layout(path / "config.json", tensors)
+        return timm_layout(path / "config.json", tensors, "config.json of the weights folder")
     raise RadstartError(
         "neither config.json nor receipt.toml in this folder",
         str(path),
@@ -81,7 +81,17 @@ def _run(path: Path, tensors: Path) -> Source:
     )  # fmt: skip
 
 
-def _timm_layout(path: Path, tensors: Path) -> Source:
+def timm_layout(path: Path, tensors: Path, source: str) -> Source:
+    """Read timm's config.json beside a file of timm's names.
+
+    Args:
+        path: of config.json.
+        tensors: the file.
+        source: where the convention is from, in words.
+
+    Raises:
+        RadstartError: another layout.
+    """
     config: dict[str, Any] = read_json(path)
     try:
         stated = config["pretrained_cfg"]
@@ -90,7 +100,7 @@ def _timm_layout(path: Path, tensors: Path) -> Source:
             int(stated["input_size"][-1]),
             tuple(map(float, stated["mean"])),
             tuple(map(float, stated["std"])),
-            "config.json of the weights folder",
+            source,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RadstartError(

@@ -31,6 +31,7 @@ from radstart.study.methods import methods
 from radstart.study.prepare import Prepared
 from radstart.study.runs import RunSpec
 from radstart.study.spec import to_toml
+from radstart.study.starts import skipped
 
 __all__ = ["SCHEMA", "processor", "write_facts"]
 
@@ -61,6 +62,7 @@ def write_facts(
         "question": question(prepared),
         "data": data_counts(prepared),
         "leakage": leakage(prepared),
+        "skipped": skipped(folder),
         "arms": [arm_record(prepared, name) for name in [arm.name for arm in prepared.arms]],
         "planned": planned_record(planned, spec.seeds),
         "grid": grid(prepared, runs),

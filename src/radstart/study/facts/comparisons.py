@@ -16,6 +16,7 @@ from radstart.study.cells import Cell, Key
 from radstart.study.facts.settling import settling
 from radstart.study.facts.strict import ALPHA, number
 from radstart.study.prepare import Prepared
+from radstart.study.seen import SAW
 
 
 def arm_pairs(prepared: Prepared) -> list[tuple[Key, Key]]:
@@ -81,8 +82,11 @@ def _comparison(
 ) -> dict[str, Any]:
     spec = prepared.spec
     qualifiers = [] if prepared.units.patients_known else ["patients unknown"]
+    notes = {arm.name: arm.notes for arm in prepared.arms}
     if prepared.leakage.policy == "allow" and prepared.leakage.units:
         qualifiers.append("leakage allowed")
+    if any(note.startswith(SAW) for name in (a[0], b[0]) for note in notes[name]):
+        qualifiers.append(SAW)
     if found is None:
         return {**dict.fromkeys(_COMPARISON), "metric": spec.metric, "family": family,
                 "verdict": "cannot_tell", "qualifiers": ["no finished runs", *qualifiers],

@@ -126,6 +126,9 @@ def leakage(prepared: Prepared) -> dict[str, Any]:
     return record
 
 
+PLAIN = ("random", "file", "run")
+
+
 def arm_record(prepared: Prepared, name: str) -> dict[str, Any]:
     """Return an arm's start, backbone, convention and receipt."""
     arm = next(arm for arm in prepared.arms if arm.name == name)
@@ -136,10 +139,11 @@ def arm_record(prepared: Prepared, name: str) -> dict[str, Any]:
         record["dropped_names"] = list(receipt.dropped)
     return {
         "name": name,
-        "start": arm.spec.kind if arm.spec.kind in ("random", "file", "run") else arm.spec.start,
+        "start": arm.spec.kind if arm.spec.kind in PLAIN else arm.spec.start,
         "backbone": arm.backbone.text(),
         "parameters": prepared.parameters[name],
         "convention": arm.convention.record(),
+        "saw": list(arm.source.saw) if arm.source else [],
         "receipt": record,
         "notes": list(arm.notes),
     }

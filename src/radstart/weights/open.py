@@ -1,0 +1,104 @@
+"""`radstart.load_weights`: a network with its weights, its convention and the receipt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from radstart.backbones import Backbone, Switch, build, check_name
+from radstart.core.errors import RadstartError, nearest
+from radstart.weights.adapters import ADAPTERS
+from radstart.weights.arms import ArmSpec, of_weights, parse_arm
+from radstart.weights.catalog import find
+from radstart.weights.convention import Convention, stated_convention
+from radstart.weights.load import load_whole
+from radstart.weights.locate import is_family, locate, source_of_entry
+from radstart.weights.receipt import Receipt
+from radstart.weights.source import Source, source_of
+
+
+class Loaded(NamedTuple):
+    """A network whose backbone is the file's, how pixels become its input, and what was done."""
+
+    model: nn.Module
+    convention: Convention
+    receipt: Receipt
+
+
+def load_weights(
+    source: str | Path,
+    *,
+    file: str | Path | None = None,
+    backbone: str = "",
+    origin: str = "",
+    switches: Mapping[str, Switch] | None = None,
+    take: str = "",
+    channels: int | None = None,
+    outputs: int = 0,
+    convention: str | Mapping[str, object] = "",
+    image_size: int | None = None,
+    allow_partial: Sequence[str] = (),
+    seed: int = 0,
+    offline: bool = False,
+) -> Loaded:
+    """Load starting weights whole, or not at all.
+
+    Args:
+        source: a name of the catalog ("radimagenet/resnet50", "imagenet"), `hub:OWNER/NAME`,
+            `run:STUDY/runs/ID`, `file:PATH`, or a path.
+        file: a file of a catalog's entry that is here already; it is not fetched then.
+        backbone: timm's name, for files that do not state it and for families without weights
+            named; "" = as stated.
+        origin: adapter (key of ADAPTERS); "" = the catalog's, else recognised by the layout.
+        switches: lead over those of the catalog and of the origin.
+        take: which dictionary of tensors, where the file holds several.
+        channels: 1 or 3 of the network's input; None = the file's own. The convention follows.
+        outputs: fresh logits; 0 = pooled features (B, F).
+        convention: name of NAMED, or {"mean": ..., "std": ...}; "" = as stated, else timm's
+            default for the backbone.
+        image_size: of the convention, pixels; None = as stated.
+        allow_partial: globs of tensors that may be missing, left over or of another shape.
+        seed: of what is drawn fresh (the classifier, what was partial).
+        offline: open no connection.
+
+    Returns: (model, convention, receipt): the model maps float32 (B, C, S, S), as
+        `radstart.apply_convention(convention, pixels)` makes it, to (B, F) or (B, outputs).
+    Raises: RadstartError: not to be had, pickled code, or not whole.
+    """
+    found = _found(source, file, backbone, offline)
+    if origin and origin not in ADAPTERS:
+        raise RadstartError("unknown origin", "origin", origin, nearest(origin, ADAPTERS))
+    found = replace(found, origin=origin or found.origin, take=take or found.take)
+    own = Backbone(backbone) if backbone else found.backbone
+    if backbone and found.backbone and backbone.partition(".")[0] == found.backbone.name:
+        own = found.backbone
+    if own is not None:
+        own = replace(own, switches={**own.switches, **(switches or {})})
+        check_name(own.name)
+    found = replace(found, backbone=own)
+    arm = of_weights(ArmSpec("", str(source)), found, None)
+    known = arm.convention
+    if convention:
+        known = stated_convention(convention, known.size, "asked for")
+    known = replace(known, size=image_size or known.size)
+    model = build(arm.backbone, outputs, seed, channels or len(known.mean))
+    fed, receipt = load_whole(model, arm.backbone, found, known, partial=tuple(allow_partial))
+    return Loaded(model.eval(), fed, replace(receipt, notes=(*receipt.notes, *arm.notes)))
+
+
+def _found(source: str | Path, file: str | Path | None, backbone: str, offline: bool) -> Source:
+    text = str(source)
+    if file is not None:
+        entry = find(text, backbone)
+        path = Path(file).expanduser()
+        beside = source_of(path)
+        known = source_of_entry(entry, beside.path)
+        return replace(known, sha256=beside.sha256)
+    if isinstance(source, Path) or not (is_family(text) or text.partition(":")[0] in _PREFIXES):
+        return source_of(Path(source).expanduser())
+    return locate(parse_arm(text), backbone, offline)
+
+
+_PREFIXES = ("file", "run", "hub")
