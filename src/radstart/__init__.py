@@ -6,14 +6,23 @@ Importing radstart loads no torch; the functions below import what they need.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["RadstartError", "apply_convention", "compare", "load_weights", "open_study", "stats"]
+__all__ = [
+    "ArmSpec",
+    "RadstartError",
+    "apply_convention",
+    "compare",
+    "load_weights",
+    "open_study",
+    "stats",
+]
 
 _ELSEWHERE = {
+    "ArmSpec": "radstart.weights",
     "RadstartError": "radstart.core.errors",
     "apply_convention": "radstart.weights",
     "load_weights": "radstart.weights",
@@ -22,8 +31,8 @@ _ELSEWHERE = {
 if TYPE_CHECKING:
     from radstart import stats
     from radstart.core.errors import RadstartError
-    from radstart.study import Leakage, Seen, Study
-    from radstart.weights import apply_convention, load_weights
+    from radstart.study import Leakage, Seen, Study, StudySpec
+    from radstart.weights import ArmSpec, apply_convention, load_weights
 
 
 def __getattr__(name: str) -> Any:
@@ -52,7 +61,7 @@ def compare(
     data: str | Path,
     *,
     out: str | Path,
-    arms: Sequence[str],
+    arms: "Sequence[str | ArmSpec]",
     labels: str | Path | None = None,
     policies: Sequence[str] = ("full", "frozen"),
     budgets: Sequence[float] = (1.0,),
@@ -60,9 +69,6 @@ def compare(
     image_size: int | None = None,
     epochs: int = 30,
     rates: Sequence[float] = (),
-    conventions: Mapping[str, str] | None = None,
-    keep_heads: Sequence[str] = (),
-    allow_partial: Mapping[str, str] | None = None,
     backbone: str = "",
     reference: str = "",
     metric: str = "",
@@ -95,14 +101,11 @@ def compare(
     Args:
         data: folder of images, or of class folders; it is never written to.
         out: folder of the study; the same question continues or extends it.
-        arms: `random`, `moments:ARM`, `NAME=file:PATH`, `NAME=run:FOLDER`.
+        arms: as `--arms` has them, or ArmSpec values, which also say how an arm is fed.
         labels: CSV with at least `image,label`; None = DATA/labels.csv, else class folders.
         policies: `full`, `frozen`; the first is the one others are held against.
         budgets: shares of the labelled units of training and validation, above 0, at most 1.
         rates: learning rates that all arms try; () = a grid that grows; one = shared by all.
-        conventions: name of a convention by arm, for arms that are to be fed otherwise.
-        keep_heads: arms that keep their trained classifier.
-        allow_partial: glob by arm, of tensors that may be missing or left over.
         seen, known_as: what to do when weights were trained on the test images; the public set
             that the images are from.
         offline, skip_unavailable: fetch nothing; go on without arms that cannot be had.
@@ -114,22 +117,12 @@ def compare(
     Returns: the study; `report.html` stands in its folder.
     Raises: RadstartError, anything that a person can mend.
     """
-    from radstart.core.progress import Progress
-    from radstart.report import write_report
-    from radstart.study import (
-        DataSpec,
-        StudySpec,
-        absolute_arm,
-        checked,
-        found_labels,
-        run_study,
-    )
-    from radstart.weights import with_options
+    from radstart import study
 
-    spec = StudySpec(
-        data=DataSpec(
+    spec = study.StudySpec(
+        data=study.DataSpec(
             path=os.path.realpath(data),  # resolve() fails on a link to itself
-            labels=found_labels(Path(data), str(labels or "")),
+            labels=study.found_labels(Path(data), str(labels or "")),
             label_column=label_column,
             patient_column=patient_column,
             exam_column=exam_column,
@@ -138,7 +131,7 @@ def compare(
             positive=positive,
             known_as=known_as,
         ),
-        arm=with_options(tuple(absolute_arm(arm) for arm in arms), conventions or {}, keep_heads, allow_partial),
+        arm=tuple(study.absolute_arm(arm) for arm in arms),
         policies=tuple(policies),
         budgets=tuple(map(float, budgets)),
         seeds=seeds,
@@ -156,9 +149,28 @@ def compare(
         test_fold=test_fold,
         validation_fold=validation_fold,
     )
+    at_work = (device, workers, processes, numerics, offline, skip_unavailable, progress)
+    return _answered(spec, Path(out), *at_work)
+
+
+def _answered(
+    spec: "StudySpec",
+    out: Path,
+    device: str,
+    workers: int,
+    processes: int,
+    numerics: str,
+    offline: bool,
+    skip_unavailable: bool,
+    progress: bool,
+) -> "Study":
+    from radstart.core.progress import Progress
+    from radstart.report import write_report
+    from radstart.study import checked, run_study
+
     done = run_study(
         checked(spec),
-        Path(out),
+        out,
         device=device,
         workers=workers,
         processes=processes,

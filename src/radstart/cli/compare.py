@@ -11,6 +11,7 @@ from radstart.core.errors import RadstartError
 
 if TYPE_CHECKING:
     from radstart.study import StudySpec
+    from radstart.weights import ArmSpec
 
 PAPER = "As in the CSV; '' = do not use it."
 
@@ -144,8 +145,7 @@ def compare(
     several times, also on several machines that share STUDY, the work is shared.
     Exit code 0: done; 1: some runs failed (they are listed); 2: something to mend.
     """
-    from radstart.study import DataSpec, StudySpec, absolute_arm, found_labels, read_spec
-    from radstart.weights import with_options
+    from radstart.study import DataSpec, StudySpec, found_labels, read_spec
 
     if data.suffix == ".toml":
         _only_toml(context, data)
@@ -167,12 +167,7 @@ def compare(
                 positive=positive,
                 known_as=known_as,
             ),
-            arm=with_options(
-                tuple(absolute_arm(arm) for arm in _listed(arms)),
-                _pairs(convention or [], "--convention"),
-                keep_head or [],
-                _pairs(allow_partial or [], "--allow-partial"),
-            ),
+            arm=_arms(arms, convention, keep_head, allow_partial),
             policies=tuple(_listed(policies)),
             budgets=tuple(_number(text, "--budgets") for text in _listed(budgets)),
             seeds=seeds,
@@ -191,6 +186,20 @@ def compare(
             validation_fold=validation_fold,
         )
     _run(spec, out, device, workers, processes, numerics, dry_run, offline, skip_unavailable)
+
+
+def _arms(
+    text: str, conventions: list[str] | None, heads: list[str] | None, partial: list[str] | None
+) -> "tuple[ArmSpec, ...]":
+    from radstart.study import absolute_arm
+    from radstart.weights import with_options
+
+    return with_options(
+        tuple(absolute_arm(arm) for arm in _listed(text)),
+        _pairs(conventions or [], "--convention"),
+        heads or [],
+        _pairs(partial or [], "--allow-partial"),
+    )
 
 
 def _run(

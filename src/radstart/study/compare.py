@@ -27,8 +27,8 @@ from radstart.study.open import read_facts
 from radstart.study.plan import Plan, make_plan
 from radstart.study.prepare import Prepared, begin, is_begun, prepare
 from radstart.study.runs import RunSpec, outcome, run_folder, run_id, trial_folder
-from radstart.study.starts import available, note_skipped
 from radstart.study.spec import StudySpec, read_spec, to_toml
+from radstart.study.starts import available, note_skipped
 from radstart.weights import resolve_arms, start_model
 
 POLL = 0.5  # seconds between two looks at what other processes have finished

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+
 import pandas as pd
 
 from radstart.core.errors import RadstartError
@@ -72,9 +73,7 @@ def _of_run(run: Path, dataset: Dataset, parts: Parts) -> str:
     return f"this run was trained on {images} of the {len(test)} test images{also}"
 
 
-def marked(
-    arms: tuple[Arm, ...], found: tuple[Overlap, ...], policy: Seen
-) -> tuple[Arm, ...]:
+def marked(arms: tuple[Arm, ...], found: tuple[Overlap, ...], policy: Seen) -> tuple[Arm, ...]:
     """Return the arms; those that have seen the test part say so in their notes.
 
     Raises:
@@ -89,8 +88,6 @@ def marked(
         )  # fmt: skip
     notes = {overlap.arm: overlap.words for overlap in found}
     return tuple(
-        replace(arm, notes=(*arm.notes, f"{SAW}: {notes[arm.name]}"))
-        if arm.name in notes
-        else arm
+        replace(arm, notes=(*arm.notes, f"{SAW}: {notes[arm.name]}")) if arm.name in notes else arm
         for arm in arms
     )

@@ -119,9 +119,9 @@ def checked(spec: StudySpec) -> StudySpec:
     for policy in spec.policies:
         policy_named(policy)
     if spec.data.known_as and find_set(spec.data.known_as) is None:
-        known = spec.data.known_as
-        remedy = nearest(known, set_names())
-        raise RadstartError("no such public set in the catalog", "known_as", known, remedy)
+        said = spec.data.known_as
+        remedy = nearest(said, set_names())
+        raise RadstartError("no such public set in the catalog", "known_as", said, remedy)
     ranges: tuple[tuple[str, object, bool, str], ...] = (
         ("policies", spec.policies, bool(spec.policies), "at least one"),
         ("policies", spec.policies, _distinct(spec.policies), "each once"),
@@ -335,9 +335,9 @@ def _differing(value: Any, other: Any) -> str:
     )
 
 
-def absolute_arm(text: str) -> ArmSpec:
+def absolute_arm(arm: str | ArmSpec) -> ArmSpec:
     """Read an arm as a person wrote it; its path is relative to the working folder."""
-    spec = parse_arm(text)
+    spec = parse_arm(arm) if isinstance(arm, str) else arm
     if spec.kind in ("file", "run"):
         return replace(spec, start=f"{spec.kind}:{absolute(spec.rest)}")
     return spec

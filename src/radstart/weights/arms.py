@@ -21,7 +21,6 @@ from radstart.weights.moments import moments_like
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source
 
-
 HEAD_KEPT = "brings its trained classifier"
 
 

@@ -1,4 +1,4 @@
-"""MobileNetV1 x0.25 as the face detector RetinaFace's repositories name it (stage1, stage2, stage3).
+"""MobileNetV1 x0.25 as the repositories of RetinaFace, a face detector, name it.
 
 Its activation is a leaky ReLU with a slope of 0.1, which no tensor reveals.
 """
