@@ -9,10 +9,10 @@ from radstart.core.files import read_json
 
 @pytest.fixture
 def broken(other_weights):
-    """Return weights whose first kernel is not a number."""
+    """Return weights whose first kernel is so large that nothing finite comes out."""
     folder = other_weights("broken")
     tensors = load_file(folder / "model.safetensors")
-    tensors["conv1.0.weight"][:] = float("nan")
+    tensors["conv1.0.weight"][:] = 3e38
     save_file(tensors, folder / "model.safetensors")
     return folder
 

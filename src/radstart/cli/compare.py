@@ -137,7 +137,6 @@ def compare(
       radstart compare DATA --labels labels.csv --out STUDY --budgets 0.1,1.0 \\
           --arms random,moments:imagenet,imagenet=file:WEIGHTS_FOLDER
       radstart compare STUDY/study.toml --out STUDY        (continue it, or join in)
-      radstart compare DATA --labels labels.csv --out STUDY --arms ... --dry-run
 
     \b
     STUDY then holds report.html, facts.json, results.parquet, every run's cases.

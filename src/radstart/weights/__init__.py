@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from radstart.weights.convention import Convention, apply_convention
     from radstart.weights.inventory import Inventory, inventory_lines, inventory_of
     from radstart.weights.listing import catalog_lines, entry_lines, family_lines
-    from radstart.weights.locate import locate
     from radstart.weights.open import Loaded, load_weights
     from radstart.weights.receipt import Receipt
+    from radstart.weights.whereabouts import locate
 
 _NAMES = {
     "arms": (
@@ -49,7 +49,7 @@ _NAMES = {
     "convention": ("Convention", "apply_convention"),
     "inventory": ("Inventory", "inventory_lines", "inventory_of"),
     "listing": ("catalog_lines", "entry_lines", "family_lines"),
-    "locate": ("locate",),
+    "whereabouts": ("locate",),
     "open": ("Loaded", "load_weights"),
     "receipt": ("Receipt",),
 }

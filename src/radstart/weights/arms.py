@@ -16,10 +16,10 @@ from radstart.core.errors import RadstartError, nearest
 from radstart.core.random import stream_seed
 from radstart.weights.convention import Convention, named, named_convention
 from radstart.weights.load import adapter_of, load_whole, with_switches
-from radstart.weights.locate import family_names, is_family, locate
 from radstart.weights.moments import moments_like
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source
+from radstart.weights.whereabouts import family_names, is_family, locate
 
 HEAD_KEPT = "brings its trained classifier"
 

@@ -14,9 +14,9 @@ from radstart.weights.arms import ArmSpec, of_weights, parse_arm
 from radstart.weights.catalog import find
 from radstart.weights.convention import Convention, stated_convention
 from radstart.weights.load import load_whole
-from radstart.weights.locate import is_family, locate, source_of_entry
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source, source_of
+from radstart.weights.whereabouts import is_family, locate, source_of_entry
 
 
 class Loaded(NamedTuple):
