@@ -13,13 +13,15 @@ from radstart.backbones import Backbone, build
 from radstart.core.errors import RadstartError
 from radstart.core.hashing import file_sha256
 from radstart.weights.adapters import ADAPTERS, adapter_for
-from radstart.weights.convention import named_convention
+from radstart.weights.catalog import entries, find
+from radstart.weights.convention import named_convention, stated_convention
 from radstart.weights.files import Container
 from radstart.weights.load import adapter_of, container_of, load_whole, with_switches
 from radstart.weights.source import Source
 
-SAME_NAMES_AS_TIMM = ("resnet18", "resnet34", "resnet50", "resnet101", "densenet121")
+SAME_NAMES_AS_TIMM = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "densenet121")
 ALL = (*cnn.CASES, *cnn.TRAININGS)
+ORIGINS = {case.origin for case in cnn.CASES}
 
 
 def name_of(case):
@@ -111,6 +113,26 @@ def test_a_file_is_recognised_and_gives_the_features_of_the_original(case, tmp_p
     assert before == {
         name: (t.data_ptr(), float(t.sum(dtype=torch.float64))) for name, t in tensors.items()
     }
+
+
+@pytest.mark.parametrize("case", cnn.CASES, ids=name_of)
+def test_the_catalog_says_the_same(case):
+    """Origin, backbone, channels and switches of its entry."""
+    entry = find(case.standin.entry)
+    known = stated_convention(entry.convention, entry.size, "the catalog")
+
+    assert (entry.origin, entry.backbone) == (case.origin, case.backbone)
+    assert len(known.mean) == case.standin.channels
+    adapter = ADAPTERS[case.origin]
+    assert {**adapter.switches(case.backbone), **entry.switches} == adapter.switches(case.backbone)
+
+
+def test_every_entry_of_these_origins_has_its_backbone_proved():
+    """A file of another recipe needs no stand-in of its own: names and network are the same."""
+    proved = {(case.origin, case.backbone) for case in cnn.CASES}
+    asked = {(e.origin, e.backbone): e.name for e in entries() if e.origin in ORIGINS}
+
+    assert {name for pair, name in asked.items() if pair not in proved} == set()
 
 
 def assert_claimed(case, tensors):

@@ -362,7 +362,6 @@ def _case(
 _TORCHVISION = (
     ("mobilenet_v3_small", "mobilenetv3_small_100", 64, False),
     ("mobilenet_v3_large", "mobilenetv3_large_100", 64, False),
-    ("efficientnet_b0", "efficientnet_b0", 64, False),
     ("efficientnet_b3", "efficientnet_b3", 64, True),
     ("efficientnet_b4", "efficientnet_b4", 64, True),
     ("vgg16", "vgg16", 32, True),
@@ -371,6 +370,7 @@ _TORCHVISION = (
     ("resnet34", "resnet34", 64, True),
     ("resnet50", "resnet50", 64, True),
     ("resnet101", "resnet101", 64, True),
+    ("resnet152", "resnet152", 64, True),
     ("densenet121", "densenet121", 64, True),
 )
 _RADIOLOGYNET: tuple[tuple[str, str, Callable[[nn.Module], nn.Module], int, bool], ...] = (
@@ -443,6 +443,10 @@ CASES: tuple[Case, ...] = (
 
 TRAININGS: tuple[Case, ...] = (
     _case(
+        "torchvision", "efficientnet_b0", "", partial(_torchvision, "efficientnet_b0"),
+        "torchvision efficientnet_b0",
+    ),
+    _case(
         "torchxrayvision", "resnet50", "", partial(_xrv_resnet, True),
         "torchvision resnet50, one channel, under model.", channels=1, slow=True,
     ),
@@ -473,6 +477,6 @@ TRAININGS: tuple[Case, ...] = (
     ),
     _case("ssl", "resnet18", "", _sequential, "Lightly, nn.Sequential of children"),
 )  # fmt: skip
-"""Trainings of one's own: no entry in the catalog."""
+"""What the catalog has no entry for: trainings of one's own, mostly."""
 
 STANDINS: tuple[StandIn, ...] = tuple(case.standin for case in CASES)
