@@ -15,7 +15,7 @@ from radstart.backbones import Backbone, build, check_name, classifier_keys, nat
 from radstart.core.errors import RadstartError, nearest
 from radstart.core.random import stream_seed
 from radstart.weights.convention import Convention, named, named_convention
-from radstart.weights.load import adapter_of, load_whole, with_switches
+from radstart.weights.load import fitted_backbone, load_whole
 from radstart.weights.moments import moments_like
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source
@@ -224,7 +224,7 @@ def of_weights(spec: ArmSpec, source: Source, default: Backbone | None) -> Arm:
             "add --backbone, or a config.json in timm's layout",
         )  # fmt: skip
     check_name(own.name)
-    own = with_switches(own, adapter_of(source))
+    own = fitted_backbone(own, source)
     native = native_convention(own)
     assumed = "input convention assumed: timm's default for this name; radstart weights check"
     notes = () if source.convention else (assumed,)

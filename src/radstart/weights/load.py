@@ -12,11 +12,13 @@ from radstart.core.errors import RadstartError
 from radstart.weights.adapters import ADAPTERS, Adapter, adapter_for
 from radstart.weights.convention import Convention
 from radstart.weights.files import Container, Tensors, read_container
+from radstart.weights.positions import fitted_size, positions_text
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source
 from radstart.weights.stem import fit_stem, stem_of
 
 COUNTER = "num_batches_tracked"
+POSITIONS = ("pos_embed", "relative_position_bias_table", "rel_pos_h", "rel_pos_w")
 
 
 def container_of(source: Source) -> Container:
@@ -47,9 +49,36 @@ def adapter_of(source: Source) -> Adapter:
     return adapter_for(container_of(source).tensors)
 
 
-def with_switches(backbone: Backbone, adapter: Adapter) -> Backbone:
-    """Return the backbone with what the origin's network needs; stated switches lead."""
-    return replace(backbone, switches={**adapter.switches(backbone.name), **backbone.switches})
+def fitted_backbone(backbone: Backbone, source: Source) -> Backbone:
+    """Return the backbone with what the origin's network needs and the size its positions are for.
+
+    Stated switches lead.
+
+    Raises:
+        RadstartError: unreadable, or positions that no size of this backbone has.
+    """
+    adapter = adapter_of(source)
+    switches = {**adapter.switches(backbone.name), **backbone.switches}
+    own = replace(backbone, switches=switches)
+    adapted = adapter.adapt(container_of(source).tensors, own.name)
+    if any(name.endswith(POSITIONS) for name in adapted):
+        size = fitted_size(adapted, own)
+        if size is not None:
+            own = replace(own, switches={**switches, "img_size": size})
+    return own
+
+
+def classes_of(backbone: Backbone, source: Source) -> int:
+    """Return how many classes the trained classifier of a file has.
+
+    Raises:
+        RadstartError: the file has none.
+    """
+    adapted = adapter_of(source).adapt(container_of(source).tensors, backbone.name)
+    found = [adapted[name] for name in sorted(classifier_keys(backbone)) if name in adapted]
+    if not found:
+        raise RadstartError("no trained classifier in this file", str(source.path))
+    return int(found[0].shape[0])
 
 
 def load_whole(
@@ -123,6 +152,7 @@ def load_whole(
         defaulted=tuple(n for n in wanted if n not in adapted and n.endswith(COUNTER)),
         partial=tuple(let_pass),
         stem=stem_text,
+        positions=positions_text(backbone, convention.size),
         head=left_out,
         notes=tuple(_doubts(adapted, filled)),
     )
