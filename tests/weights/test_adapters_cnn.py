@@ -338,6 +338,29 @@ def test_number_15_is_what_its_tensors_say():
     assert {n: off[n].shape for n in off} == {n: on[n].shape for n in off}
 
 
+@pytest.mark.parametrize(("name", "last"), [("resnet18", "fc"), ("densenet121", "classifier")])
+def test_a_classifier_among_the_children_is_named_too(name, last):
+    """Where the publisher cut one layer later than he said."""
+    model = original(name)
+    children = torch.nn.Sequential(*model.children()).state_dict()
+    tensors = under("backbone.", children)
+
+    assert adapter_for(tensors).name == "radimagenet_torch"
+    adapted = ADAPTERS["radimagenet_torch"].adapt(tensors, name)
+    assert adapted.keys() == model.state_dict().keys()
+    assert f"{last}.weight" in adapted
+
+
+def test_a_network_cut_too_early_is_refused(refusal):
+    """Nine children are all of a ResNet, and half of InceptionV3."""
+    kept = list(original("inception_v3").children())[:9]
+    tensors = under("backbone.", torch.nn.Sequential(*kept).state_dict())
+
+    said = refusal(tensors, "radimagenet_torch", "inception_v3")
+    assert "missing Mixed_5d.branch1x1.conv.weight" in said
+    assert "0 unexpected" in said
+
+
 def test_layers_in_another_order_do_not_fit():
     """Two layers of one kind exchanged: the names go round, the shapes do not."""
     tensors = dict(numbered(aux=False))
