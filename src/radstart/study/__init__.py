@@ -1,6 +1,7 @@
 """Studies: a question, its plan, its runs, its facts."""
 
 from radstart.study.compare import Outcome, run_study
+from radstart.study.exporting import export
 from radstart.study.open import Study, open_study
 from radstart.study.predictions import (
     PredictionColumns,
@@ -34,6 +35,7 @@ __all__ = [
     "absolute_arm",
     "checked",
     "compare_predictions",
+    "export",
     "found_labels",
     "open_study",
     "prediction_lines",

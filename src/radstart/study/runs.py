@@ -354,11 +354,17 @@ def finish_probe_run(prepared: Prepared, run: RunSpec) -> Path:
 def _write_receipt(prepared: Prepared, run: RunSpec, folder: Path) -> None:
     arm = arm_of(prepared, run)
     receipt = prepared.receipts[arm.name]
-    record: dict[str, Any] = {"schema": SCHEMA, "arm": arm.name, "start": arm.spec.start}
-    if not POLICIES[run.policy].probe:
-        record["backbone"] = {"name": arm.backbone.name, "switches": arm.backbone.switches}
-        record["convention"] = arm.convention.record()
-        record["classes"] = list(prepared.dataset.classes)
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "arm": arm.name,
+        "start": arm.spec.start,
+        "probe": POLICIES[run.policy].probe,  # then the model is the probe alone
+        "backbone": {"name": arm.backbone.name, "switches": arm.backbone.switches},
+        "convention": arm.convention.record(),
+        "task": prepared.task.name,
+        "classes": list(prepared.dataset.classes),
+        "seed": prepared.run_seed(run.seed),
+    }
     if receipt is not None:
         record["receipt"] = receipt.record()
     write_toml(folder / "receipt.toml", record)

@@ -30,7 +30,16 @@ if TYPE_CHECKING:
         related,
         set_names,
     )
-    from radstart.weights.convention import Convention, apply_convention
+    from radstart.weights.convention import Convention, apply_convention, stated_convention
+    from radstart.weights.export import (
+        GIVES_SCORES,
+        Exported,
+        Network,
+        export_network,
+        format_of,
+        network_of_weights,
+        outputs_of,
+    )
     from radstart.weights.inventory import Inventory, inventory_lines, inventory_of
     from radstart.weights.listing import catalog_lines, entry_lines, family_lines
     from radstart.weights.open import Loaded, load_weights
@@ -46,7 +55,11 @@ _NAMES = {
         *("Entry", "Family", "ancestry", "entries", "families", "find", "find_set", "related"),
         "set_names",
     ),
-    "convention": ("Convention", "apply_convention"),
+    "convention": ("Convention", "apply_convention", "stated_convention"),
+    "export": (
+        *("GIVES_SCORES", "Exported", "Network", "export_network", "format_of"),
+        *("network_of_weights", "outputs_of"),
+    ),
     "inventory": ("Inventory", "inventory_lines", "inventory_of"),
     "listing": ("catalog_lines", "entry_lines", "family_lines"),
     "whereabouts": ("locate",),
@@ -55,15 +68,18 @@ _NAMES = {
 }
 
 __all__ = [
+    "GIVES_SCORES",
     "HEAD_KEPT",
     "STARTS",
     "Arm",
     "ArmSpec",
     "Convention",
     "Entry",
+    "Exported",
     "Family",
     "Inventory",
     "Loaded",
+    "Network",
     "Receipt",
     "ancestry",
     "apply_convention",
@@ -71,19 +87,24 @@ __all__ = [
     "empty_model",
     "entries",
     "entry_lines",
+    "export_network",
     "families",
     "family_lines",
     "find",
     "find_set",
+    "format_of",
     "inventory_lines",
     "inventory_of",
     "load_weights",
     "locate",
+    "network_of_weights",
+    "outputs_of",
     "parse_arm",
     "related",
     "resolve_arms",
     "set_names",
     "start_model",
+    "stated_convention",
     "with_heads",
     "with_options",
 ]

@@ -10,10 +10,10 @@ from torch import nn
 from radstart.backbones import Backbone, Switch, build, check_name
 from radstart.core.errors import RadstartError, nearest
 from radstart.weights.adapters import ADAPTERS
-from radstart.weights.arms import ArmSpec, of_weights, parse_arm
+from radstart.weights.arms import Arm, ArmSpec, of_weights, parse_arm
 from radstart.weights.catalog import find
 from radstart.weights.convention import Convention, stated_convention
-from radstart.weights.load import classes_of, load_whole
+from radstart.weights.load import load_whole
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source, source_of
 from radstart.weights.whereabouts import is_family, locate, source_of_entry
@@ -37,7 +37,6 @@ def load_weights(
     take: str = "",
     channels: int | None = None,
     outputs: int = 0,
-    head: bool = False,
     convention: str | Mapping[str, object] = "",
     image_size: int | None = None,
     allow_partial: Sequence[str] = (),
@@ -57,7 +56,6 @@ def load_weights(
         take: which dictionary of tensors, where the file holds several.
         channels: 1 or 3 of the network's input; None = the file's own. The convention follows.
         outputs: fresh logits; 0 = pooled features (B, F).
-        head: keep the file's trained classifier; its classes are then the outputs.
         convention: name of NAMED, or {"mean": ..., "std": ...}; "" = as stated, else timm's
             default for the backbone.
         image_size: of the convention, pixels; None = as stated.
@@ -68,6 +66,35 @@ def load_weights(
     Returns: (model, convention, receipt): the model maps float32 (B, C, S, S), as
         `radstart.apply_convention(convention, pixels)` makes it, to (B, F) or (B, outputs).
     Raises: RadstartError: not to be had, pickled code, or not whole.
+    """
+    arm = decided(
+        source, file=file, backbone=backbone, origin=origin, switches=switches, take=take,
+        convention=convention, image_size=image_size, offline=offline,
+    )  # fmt: skip
+    assert arm.source is not None
+    channels = channels or len(arm.convention.mean)
+    model = build(arm.backbone, outputs, seed, channels)
+    fed, receipt = load_whole(
+        model, arm.backbone, arm.source, arm.convention, partial=tuple(allow_partial)
+    )
+    return Loaded(model.eval(), fed, replace(receipt, notes=(*receipt.notes, *arm.notes)))
+
+
+def decided(
+    source: str | Path,
+    *,
+    file: str | Path | None = None,
+    backbone: str = "",
+    origin: str = "",
+    switches: Mapping[str, Switch] | None = None,
+    take: str = "",
+    convention: str | Mapping[str, object] = "",
+    image_size: int | None = None,
+    offline: bool = False,
+) -> Arm:
+    """Return weights that are here with backbone, switches and convention decided, not loaded yet.
+
+    The options are those of `load_weights`.
     """
     found = _found(source, file, backbone, offline)
     if origin and origin not in ADAPTERS:
@@ -84,14 +111,7 @@ def load_weights(
     known = arm.convention
     if convention:
         known = stated_convention(convention, known.size, "asked for")
-    known = replace(known, size=image_size or known.size)
-    outputs = classes_of(arm.backbone, found) if head else outputs
-    model = build(arm.backbone, outputs, seed, channels or len(known.mean))
-    rows = tuple(range(outputs)) if head else ()
-    fed, receipt = load_whole(
-        model, arm.backbone, found, known, partial=tuple(allow_partial), head=rows
-    )
-    return Loaded(model.eval(), fed, replace(receipt, notes=(*receipt.notes, *arm.notes)))
+    return replace(arm, convention=replace(known, size=image_size or known.size))
 
 
 def _found(source: str | Path, file: str | Path | None, backbone: str, offline: bool) -> Source:

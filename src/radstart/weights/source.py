@@ -67,7 +67,7 @@ def source_of(path: Path) -> Source:
 
 def _run(path: Path, tensors: Path) -> Source:
     stated = read_toml(path / "receipt.toml")
-    if "backbone" not in stated or "convention" not in stated:
+    if stated.get("probe") or "backbone" not in stated or "convention" not in stated:
         raise RadstartError(
             "this run trained no backbone (it is a frozen run)",
             str(path),
