@@ -13,7 +13,7 @@ from radstart.weights.adapters import ADAPTERS
 from radstart.weights.arms import Arm, ArmSpec, of_weights, parse_arm
 from radstart.weights.catalog import find
 from radstart.weights.convention import Convention, stated_convention
-from radstart.weights.load import load_whole
+from radstart.weights.load import classes_of, load_whole
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source, source_of
 from radstart.weights.whereabouts import is_family, locate, source_of_entry
@@ -37,6 +37,7 @@ def load_weights(
     take: str = "",
     channels: int | None = None,
     outputs: int = 0,
+    head: bool = False,
     convention: str | Mapping[str, object] = "",
     image_size: int | None = None,
     allow_partial: Sequence[str] = (),
@@ -56,6 +57,7 @@ def load_weights(
         take: which dictionary of tensors, where the file holds several.
         channels: 1 or 3 of the network's input; None = the file's own. The convention follows.
         outputs: fresh logits; 0 = pooled features (B, F).
+        head: keep the file's trained classifier; its classes are then the outputs.
         convention: name of NAMED, or {"mean": ..., "std": ...}; "" = as stated, else timm's
             default for the backbone.
         image_size: of the convention, pixels; None = as stated.
@@ -71,11 +73,13 @@ def load_weights(
         source, file=file, backbone=backbone, origin=origin, switches=switches, take=take,
         convention=convention, image_size=image_size, offline=offline,
     )  # fmt: skip
-    assert arm.source is not None
-    channels = channels or len(arm.convention.mean)
-    model = build(arm.backbone, outputs, seed, channels)
+    found = arm.source
+    assert found is not None
+    outputs = classes_of(arm.backbone, found) if head else outputs
+    model = build(arm.backbone, outputs, seed, channels or arm.channels)
+    rows = tuple(range(outputs)) if head else ()
     fed, receipt = load_whole(
-        model, arm.backbone, arm.source, arm.convention, partial=tuple(allow_partial)
+        model, arm.backbone, found, arm.convention, partial=tuple(allow_partial), head=rows
     )
     return Loaded(model.eval(), fed, replace(receipt, notes=(*receipt.notes, *arm.notes)))
 
