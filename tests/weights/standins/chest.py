@@ -184,21 +184,21 @@ _OURS = "a re-implementation from the published description"
 
 STANDINS: tuple[StandIn, ...] = (
     StandIn(
-        "medical_mae/vit_small_patch16",
+        "medical-mae/vit_small_patch16_224",
         functools.partial(write_mae_vit, 384, 6, 12),
         224,
         verified=_OURS,
     ),
     StandIn(
-        "medical_mae/vit_base_patch16",
+        "medical-mae/vit_base_patch16_224",
         functools.partial(write_mae_vit, 768, 12, 12),
         224,
         verified=_OURS,
     ),
-    StandIn("medical_mae/densenet121", write_mae_densenet, 64, verified="torchvision"),
+    StandIn("medical-mae/densenet121", write_mae_densenet, 64, verified="torchvision"),
     *(
         StandIn(
-            f"eva_x/{size}_patch16",
+            f"eva-x/{size}",
             functools.partial(write_eva_x, width, heads, 12, sub_norm, 14),
             224,
             verified=_OURS,

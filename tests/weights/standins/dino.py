@@ -394,17 +394,17 @@ _OURS = "a re-implementation from the published description"
 _HF = "transformers' independent implementation"
 
 
-def _dinov2(width: int, heads: int, depth: int, registers: int) -> StandIn:
-    size = {384: "small", 768: "base", 1024: "large"}[width]
-    name = f"vit_{size}_patch14{'_reg4' if registers else ''}"
-    write = functools.partial(write_dinov2, width, heads, depth, registers, False, 518)
-    return StandIn(f"dinov2/{name}", write, 518, verified=_HF)
+def _dinov2(width: int, heads: int, depth: int, registers: int, size: int) -> StandIn:
+    kind = {384: "small", 768: "base", 1024: "large"}[width]
+    name = f"vit_{kind}_patch14{'_reg4' if registers else ''}_dinov2-meta"
+    write = functools.partial(write_dinov2, width, heads, depth, registers, False, size)
+    return StandIn(f"dinov2/{name}", write, size, verified=_HF)
 
 
 STANDINS: tuple[StandIn, ...] = (
     *(
         StandIn(
-            f"dino/vit_{size}_patch{patch}",
+            f"dino/vit_{size}_patch{patch}_224-meta",
             functools.partial(write_dino_vit, width, heads, patch, 224 // patch, False, 12),
             224,
             verified=_OURS,
@@ -416,19 +416,26 @@ STANDINS: tuple[StandIn, ...] = (
         "dino/resnet50", functools.partial(write_dino_resnet50, False), 64, verified="torchvision"
     ),
     *(
-        _dinov2(width, heads, depth, registers)
-        for width, heads, depth in ((384, 6, 12), (768, 12, 12), (1024, 16, 24))
-        for registers in (0, 4)
+        _dinov2(*known)
+        for known in (
+            (384, 6, 12, 0, 518),
+            (384, 6, 12, 4, 518),
+            (768, 12, 12, 0, 518),
+            # a table of 7 x 7 in the place of 37 x 37, for the sake of time
+            (768, 12, 12, 4, 98),
+            (1024, 16, 24, 0, 98),
+            (1024, 16, 24, 4, 98),
+        )  # fmt: skip
     ),
     StandIn(
-        "rad-dino/vit_base_patch14",
+        "rad-dino/vit_base_patch14_dinov2",
         functools.partial(write_hf_dinov2, 768, 12, 12, 0, 518),
         518,
         verified=_HF,
     ),
     *(
         StandIn(
-            f"dinov3/vit_{size}_patch16",
+            f"dinov3/vit_{size}_patch16_dinov3-meta",
             functools.partial(write_dinov3, width, heads, depth, gated, False),
             224,
             verified=_HF,
@@ -441,7 +448,7 @@ STANDINS: tuple[StandIn, ...] = (
         )
     ),
     StandIn(
-        "dinov3/convnext_tiny",
+        "dinov3/convnext_tiny-meta",
         functools.partial(write_dinov3_convnext, (3, 3, 9, 3), (96, 192, 384, 768), True),
         64,
         verified=_HF,
