@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 
 from radstart.backbones import Backbone, build
 from radstart.core.errors import RadstartError
-from radstart.weights.positions import fitted_size, positions_text
+from radstart.weights.positions import fitted_size, for_size, positions_text
 
 EVA_X = {"patch_size": 16, "ref_feat_shape": 14}
 
@@ -115,7 +115,10 @@ def test_relative_positions_of_other_windows_are_refused(name, switches, key, ro
     ],
 )  # fmt: skip
 def test_the_receipt_says_what_becomes_of_them(name, switches, size, text):
-    assert positions_text(Backbone(name, switches), size) == text
+    backbone = Backbone(name, switches)
+    assert positions_text(backbone, size) == text
+    with torch.device("meta"):
+        assert positions_text(backbone, size, build(backbone, 5, channels=1)) == text
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,23 @@ def test_sizes_that_a_network_does_not_take_are_refused(name, size, said):
         positions_text(Backbone(name), size)
     with torch.device("meta"), pytest.raises(AssertionError):
         build(Backbone(name), 0)(torch.zeros(1, 3, size, size))
+
+
+def test_networks_of_one_size_are_built_for_the_images_size():
+    """Swin and BEiT; those that take any size are left as they are."""
+    swin = Backbone("swin_tiny_patch4_window7_224")
+    other = for_size(swin, 256)
+    assert other == Backbone(swin.name, {"img_size": 256})
+    assert for_size(swin, 224) == swin
+    assert for_size(other, 224).switches == {"img_size": 224}
+    for name in ("vit_small_patch14_dinov2", "resnet18", "samvit_base_patch16"):
+        assert for_size(Backbone(name), 112) == Backbone(name)
+    with pytest.raises(RadstartError, match="patches of 14 pixels"):
+        for_size(Backbone("vit_small_patch14_dinov2"), 96)
+    with pytest.raises(RadstartError, match="patches of 4 pixels.*such as 96 or 100"):
+        for_size(swin, 97)
+    with torch.device("meta"):
+        assert build(other, 0)(torch.zeros(1, 3, 256, 256)).shape == (1, 768)
 
 
 def test_at_the_native_size_nothing_is_resampled():

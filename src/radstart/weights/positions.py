@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from radstart.backbones import Backbone, Switch, build
 from radstart.core.errors import RadstartError
@@ -93,27 +93,34 @@ def _window(name: str, rows: int) -> int:
     return (math.isqrt(rows) + 1) // 2  # three rows of BEiT's class token change nothing here
 
 
-def positions_text(backbone: Backbone, size: int) -> str:
-    """Return, for the receipt, what becomes of position embeddings at `size` pixels; "" = none.
-
-    Args:
-        backbone: as built, `img_size` among its switches where the file asked for one.
-        size: of the images, pixels.
+def for_size(backbone: Backbone, size: int) -> Backbone:
+    """Return the backbone for images of `size` pixels: some networks (Swin, BEiT) take one alone.
 
     Raises:
         RadstartError: the network does not take images of this size.
     """
     asked = positions_of(backbone)
+    if asked.fixed and size != asked.patch * asked.grid:
+        backbone = Backbone(backbone.name, {**backbone.switches, "img_size": size})
+    positions_text(backbone, size)
+    return backbone
+
+
+def positions_text(backbone: Backbone, size: int, model: nn.Module | None = None) -> str:
+    """Return, for the receipt, what becomes of position embeddings at `size` pixels; "" = none.
+
+    Args:
+        backbone: as built, `img_size` among its switches where the file asked for one.
+        size: of the images, pixels.
+        model: that network, where it is built already.
+
+    Raises:
+        RadstartError: the network does not take images of this size.
+    """
+    asked = _read(model) if model is not None else positions_of(backbone)
     if not asked.grid:
         return ""
     built, needed = asked.patch * asked.grid, size // asked.patch
-    if asked.fixed and size != built:
-        raise RadstartError(
-            f"{backbone.name} takes images of {built} pixels alone",
-            "image size",
-            str(size),
-            f"give {built}, or the switch img_size={size}",
-        )
     if size % asked.patch:
         near = [n * asked.patch for n in (needed, needed + 1) if n]
         raise RadstartError(
@@ -121,6 +128,13 @@ def positions_text(backbone: Backbone, size: int) -> str:
             "image size",
             str(size),
             f"give a multiple of it, such as {' or '.join(map(str, near))}",
+        )
+    if asked.fixed and size != built:
+        raise RadstartError(
+            f"{backbone.name} takes images of {built} pixels alone",
+            "image size",
+            str(size),
+            f"give {built}, or the switch img_size={size}",
         )
     if not asked.rows:
         return ""
@@ -139,7 +153,10 @@ def positions_of(backbone: Backbone) -> Positions:
 @cache
 def _positions_of(name: str, switches: tuple[tuple[str, Switch], ...]) -> Positions:
     with torch.device("meta"):
-        model = build(Backbone(name, dict(switches)), 0)
+        return _read(build(Backbone(name, dict(switches)), 0))
+
+
+def _read(model: nn.Module) -> Positions:
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     relative = {key: shape for key, shape in shapes.items() if key.endswith(_RELATIVE)}
     embed: Any = getattr(model, "patch_embed", None)

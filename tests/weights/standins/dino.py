@@ -425,7 +425,7 @@ STANDINS: tuple[StandIn, ...] = (
             (768, 12, 12, 4, 98),
             (1024, 16, 24, 0, 98),
             (1024, 16, 24, 4, 98),
-        )  # fmt: skip
+        )
     ),
     StandIn(
         "rad-dino/vit_base_patch14_dinov2",
