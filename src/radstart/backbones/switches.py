@@ -128,12 +128,32 @@ def _rope_periods(model: nn.Module, value: Switch) -> None:
         rope.register_buffer("periods", rope.periods, persistent=True)
 
 
+def _set_pre_logits(model: nn.Module, value: Switch) -> None:
+    """Leave VGG's two hidden layers out (False): its features are the last maps' means.
+
+    Files without a top have none of them; timm's VGGs have them before the classifier.
+    """
+    hidden: Any = getattr(model, "pre_logits", None)
+    _some([hidden] if hasattr(hidden, "fc1") else [], "pre_logits", value)
+    if value:
+        return
+    changed: Any = model
+    count = hidden.fc1.in_channels
+    changed.pre_logits = nn.Identity()
+    changed.head_hidden_size = changed.head.num_features = count
+    classifier = changed.head.fc
+    if isinstance(classifier, nn.Linear):
+        classifier.weight = nn.Parameter(classifier.weight[:, :count].detach().clone())
+        classifier.in_features = count
+
+
 SWITCHES: dict[str, Callable[[nn.Module, Switch], None]] = {
     "activation": _set_activation,
     "bn_eps": _set_bn_eps,
     "ln_eps": _set_ln_eps,
     "pool_count": _pool_count,
     "rope_periods": _rope_periods,
+    "pre_logits": _set_pre_logits,
     "stride_in_first_conv": _stride_in_first_conv,
 }
 
