@@ -16,7 +16,7 @@ from radstart.weights.adapters import ADAPTERS, adapter_for
 from radstart.weights.catalog import entries, find
 from radstart.weights.convention import named_convention, stated_convention
 from radstart.weights.files import Container
-from radstart.weights.load import adapter_of, container_of, load_whole, with_switches
+from radstart.weights.load import container_of, fitted_backbone, load_whole
 from radstart.weights.source import Source
 
 SAME_NAMES_AS_TIMM = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "densenet121")
@@ -42,7 +42,7 @@ def loaded(source, backbone, channels=3, switches=None):
     """Return the network with a file's tensors in it, and the receipt; or it is refused."""
     chosen = Backbone(backbone, switches or {})
     if switches is None:
-        chosen = with_switches(chosen, adapter_of(source))
+        chosen = fitted_backbone(chosen, source)
     model = build(chosen, 0, channels=channels)
     _, receipt = load_whole(model, chosen, source, convention(channels))
     return model.eval(), receipt
@@ -77,7 +77,7 @@ def refusal(in_memory):
 @lru_cache(maxsize=4)
 def empty(backbone, channels, origin):
     """Return a network without values, which refused loads need not fill."""
-    chosen = with_switches(Backbone(backbone), ADAPTERS[origin])
+    chosen = Backbone(backbone, dict(ADAPTERS[origin].switches(backbone)))
     with torch.device("meta"):
         return chosen, build(chosen, 0, channels=channels)
 

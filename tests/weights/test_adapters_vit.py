@@ -11,7 +11,7 @@ from radstart.core.errors import RadstartError
 from radstart.weights.adapters import ADAPTERS, adapter_for
 from radstart.weights.catalog import find
 from radstart.weights.convention import named_convention
-from radstart.weights.load import adapter_of, container_of, load_whole, with_switches
+from radstart.weights.load import container_of, fitted_backbone, load_whole
 from radstart.weights.source import source_of
 
 NARROW = {"embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)}
@@ -53,9 +53,9 @@ SMALL = {
 def load(path, name, switches, origin=""):
     """Return the network with the file's tensors, and the receipt."""
     source = replace(source_of(path), origin=origin)
-    backbone = with_switches(Backbone(name, switches), adapter_of(source))
+    backbone = fitted_backbone(Backbone(name, switches), source)
     model = build(backbone, 0).eval()
-    convention = named_convention("imagenet", 224, "test")
+    convention = named_convention("imagenet", backbone.switches.get("img_size", 224), "test")
     return model, load_whole(model, backbone, source, convention)[1]
 
 
@@ -295,10 +295,14 @@ def test_students_are_not_taken_for_their_teacher(made, tmp_path):
 
 
 @pytest.mark.parametrize("case", ["medsam", "medsam_hub", "ultrasam"])
-def test_a_network_for_another_image_size_is_refused(made, case):
-    """Tables of positions are never resampled in silence."""
-    with pytest.raises(RadstartError, match=r"pos_embed is \(1, 4, 4, 32\), needs \(1, 8, 8, 32"):
-        load(made(case)[0], "samvit_base_patch16", SAM | {"img_size": 128})
+def test_the_files_grid_leads(made, case):
+    """Tables of positions are kept; what is done at another size of image is in the receipt."""
+    other = SAM | {"img_size": 128}
+
+    model, receipt = load(made(case)[0], "samvit_base_patch16", other)
+    assert model.pos_embed.shape == (1, 4, 4, 32)
+    assert receipt.switches["img_size"] == 64
+    assert receipt.positions == "4 x 4 (64 px) as in the file"
 
 
 def test_a_file_without_positions_needs_the_switch(made):
@@ -328,9 +332,9 @@ def test_windows_and_norms_of_segment_anything_are_its_own(made, written):
     same, _ = load(file, "samvit_base_patch16", SAM)
     other, _ = load(file, "samvit_base_patch16", SAM | {"ln_eps": 1e-5})
     assert apart(other, same, pixels(64)) > 1e-3
-    with pytest.raises(RadstartError, match=r"blocks\.0\.attn\.rel_pos_h is"):
+    with pytest.raises(RadstartError, match=r"blocks\.0\.attn\.rel_pos_h: .*of 3 patches, needs 4"):
         load(path, "samvit_base_patch16", SAM | {"window_size": 4})
-    with pytest.raises(RadstartError, match=r"blocks\.0\.attn\.rel_pos_h is"):
+    with pytest.raises(RadstartError, match=r"blocks\.0\.attn\.rel_pos_h: .*of 3 patches, needs 4"):
         load(path, "samvit_base_patch16", SAM | {"global_attn_indexes": (0,)})
 
 
@@ -373,5 +377,5 @@ def test_a_beit_that_normalises_before_averaging_is_refused_without_its_switch(m
 
 def test_a_network_for_another_grid_is_refused(made):
     """Tables of relative positions are never resampled in silence."""
-    with pytest.raises(RadstartError, match=r"relative_position_bias_table is \(52, 2\), needs"):
+    with pytest.raises(RadstartError, match=r"bias_table: .* of 4 patches, needs 6"):
         load(made("usfm")[0], "beit_base_patch16_224", BEIT | {"img_size": 96})

@@ -150,7 +150,7 @@ def test_networks_of_one_size_are_built_for_the_images_size():
         assert for_size(Backbone(name), 112) == Backbone(name)
     with pytest.raises(RadstartError, match="patches of 14 pixels"):
         for_size(Backbone("vit_small_patch14_dinov2"), 96)
-    with pytest.raises(RadstartError, match="patches of 4 pixels.*such as 96 or 100"):
+    with pytest.raises(RadstartError, match=r"patches of 4 pixels.*such as 96 or 100"):
         for_size(swin, 97)
     with torch.device("meta"):
         assert build(other, 0)(torch.zeros(1, 3, 256, 256)).shape == (1, 768)
