@@ -5,7 +5,8 @@
     python benchmarks/table.py --write            put both into their pages
 
 All of them take about ten minutes on two idle cores. Each runs in a process of its own, and each
-compares things within one run only; NAME is one of input, loop, numerics, frozen, paired, start.
+compares things within one run only; NAME is one of input, loop, numerics, frozen, paired, start,
+  weights.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 README, SPEED = HERE.parent / "README.md", HERE.parent / "docs" / "speed.md"
-NAMES = ("input", "loop", "numerics", "frozen", "paired", "start")
+NAMES = ("input", "loop", "numerics", "frozen", "paired", "start", "weights")
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 
 
