@@ -11,7 +11,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from radstart.backbones import Backbone, build, check_name, classifier_keys, native_convention
+from radstart.backbones import (
+    Backbone,
+    build,
+    build_to_fill,
+    check_name,
+    classifier_keys,
+    native_convention,
+)
 from radstart.core.errors import RadstartError, nearest
 from radstart.core.random import stream_seed
 from radstart.weights.convention import Convention, named, named_convention
@@ -266,9 +273,9 @@ def _kept_head(arm: Arm, classes: tuple[str, ...]) -> Arm:
     return replace(arm, head=rows, notes=(*arm.notes, note))
 
 
-def empty_model(arm: Arm, outputs: int, seed: int = 0) -> nn.Module:
-    """Return the arm's network with initial values, to be filled."""
-    return build(arm.backbone, outputs, seed, arm.channels)
+def empty_model(arm: Arm, outputs: int) -> nn.Module:
+    """Return the arm's network, to be filled: what its tensors hold is anything."""
+    return build_to_fill(arm.backbone, outputs, channels=arm.channels)
 
 
 def start_model(arm: Arm, outputs: int, seed: int) -> tuple[nn.Module, Receipt | None]:
@@ -281,13 +288,17 @@ def start_model(arm: Arm, outputs: int, seed: int) -> tuple[nn.Module, Receipt |
     Raises:
         RadstartError: the weights do not fit whole.
     """
-    model = empty_model(arm, outputs, stream_seed(seed, "initial values"))
+    drawn = stream_seed(seed, "initial values")
+    filled = arm.source is not None and not arm.spec.partial
+    make = build_to_fill if filled else build
+    model = make(arm.backbone, outputs, drawn, arm.channels)
     if outputs:
-        _reset_classifier(model, arm.backbone, stream_seed(seed, "classifier"))
+        reset_classifier(model, arm.backbone, stream_seed(seed, "classifier"))
     return model, STARTS[arm.spec.kind].fill(model, arm, seed, arm.head if outputs else ())
 
 
-def _reset_classifier(model: nn.Module, backbone: Backbone, seed: int) -> None:
+def reset_classifier(model: nn.Module, backbone: Backbone, seed: int) -> None:
+    """Draw the classifier anew: normal with a spread of 0.01, no bias."""
     generator = torch.Generator().manual_seed(seed)
     head = classifier_keys(backbone)
     with torch.no_grad():

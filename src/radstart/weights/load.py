@@ -131,10 +131,13 @@ def load_whole(
     if any(faults):
         raise _misfit(backbone, source, adapter, adapted, wanted, faults)
     filled = [n for n in wanted if n in adapted and n not in let_pass]
+    defaulted = tuple(n for n in wanted if n not in adapted and n.endswith(COUNTER))
     values = redraw(adapted) if redraw else adapted
     with torch.no_grad():
         for name in filled:
             wanted[name].copy_(values[name])
+        for name in defaulted:
+            wanted[name].zero_()
     receipt = _counted(container.tensors, adapted, filled, dropped, model, classifier)
     left_out = "classifier kept, rows in the order of the classes" if head else ""
     return convention, replace(
@@ -149,7 +152,7 @@ def load_whole(
         beside=container.beside,
         prefix=container.prefix,
         switches=dict(backbone.switches),
-        defaulted=tuple(n for n in wanted if n not in adapted and n.endswith(COUNTER)),
+        defaulted=defaulted,
         partial=tuple(let_pass),
         stem=stem_text,
         positions=positions_text(backbone, convention.size),

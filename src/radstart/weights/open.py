@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from torch import nn
 
-from radstart.backbones import Backbone, Switch, build, check_name
+from radstart.backbones import Backbone, Switch, build, build_to_fill, check_name
 from radstart.core.errors import RadstartError, nearest
 from radstart.weights.adapters import ADAPTERS
-from radstart.weights.arms import Arm, ArmSpec, of_weights, parse_arm
+from radstart.weights.arms import Arm, ArmSpec, of_weights, parse_arm, reset_classifier
 from radstart.weights.catalog import find
 from radstart.weights.convention import Convention, stated_convention
 from radstart.weights.load import classes_of, load_whole
@@ -76,7 +76,10 @@ def load_weights(
     found = arm.source
     assert found is not None
     outputs = classes_of(arm.backbone, found) if head else outputs
-    model = build(arm.backbone, outputs, seed, channels or arm.channels)
+    make = build if allow_partial else build_to_fill
+    model = make(arm.backbone, outputs, seed, channels or arm.channels)
+    if outputs and not head:
+        reset_classifier(model, arm.backbone, seed)
     rows = tuple(range(outputs)) if head else ()
     fed, receipt = load_whole(
         model, arm.backbone, found, arm.convention, partial=tuple(allow_partial), head=rows
