@@ -123,11 +123,15 @@ def _state_keys(
 
 
 def native_convention(backbone: Backbone) -> tuple[int, tuple[float, ...], tuple[float, ...]]:
-    """Return timm's (size, mean, std) for this name: a default, not a property of any weights."""
+    """Return timm's (size, mean, std) for this name: a default, not a property of any weights.
+
+    A size among the switches leads.
+    """
     declare_torchvision_operators()
     import timm
 
+    stated = int(backbone.switches.get("img_size", 0))
     config = timm.get_pretrained_cfg(backbone.name)
     if config is None:
-        return 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    return int(config.input_size[-1]), tuple(config.mean), tuple(config.std)
+        return stated or 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    return stated or int(config.input_size[-1]), tuple(config.mean), tuple(config.std)

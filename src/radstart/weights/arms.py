@@ -24,6 +24,7 @@ from radstart.core.random import stream_seed
 from radstart.weights.convention import Convention, named, named_convention
 from radstart.weights.load import fitted_backbone, load_whole
 from radstart.weights.moments import moments_like
+from radstart.weights.positions import for_size
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source
 from radstart.weights.whereabouts import family_names, is_family, locate
@@ -180,7 +181,8 @@ def resolve_arms(
         find: where the weights of an arm are, given the backbone that is asked for.
 
     Raises:
-        RadstartError: two arms of one name, unknown references, no backbone anywhere.
+        RadstartError: two arms of one name, unknown references, no backbone anywhere, a size
+            that a network does not take.
     """
     names = [spec.name for spec in specs]
     for name in names:
@@ -214,7 +216,8 @@ def resolve_arms(
             arm = _fed_otherwise(arm)
         if size is not None:
             arm = replace(arm, convention=replace(arm.convention, size=size))
-        resolved[spec.name] = arm
+        sized = for_size(arm.backbone, arm.convention.size)
+        resolved[spec.name] = replace(arm, backbone=sized)
     return tuple(resolved[name] for name in names)
 
 

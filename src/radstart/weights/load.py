@@ -49,6 +49,11 @@ def adapter_of(source: Source) -> Adapter:
     return adapter_for(container_of(source).tensors)
 
 
+def with_switches(backbone: Backbone, adapter: Adapter) -> Backbone:
+    """Return the backbone with what the origin's network needs; stated switches lead."""
+    return replace(backbone, switches={**adapter.switches(backbone.name), **backbone.switches})
+
+
 def fitted_backbone(backbone: Backbone, source: Source) -> Backbone:
     """Return the backbone with what the origin's network needs and the size its positions are for.
 
@@ -58,13 +63,12 @@ def fitted_backbone(backbone: Backbone, source: Source) -> Backbone:
         RadstartError: unreadable, or positions that no size of this backbone has.
     """
     adapter = adapter_of(source)
-    switches = {**adapter.switches(backbone.name), **backbone.switches}
-    own = replace(backbone, switches=switches)
+    own = with_switches(backbone, adapter)
     adapted = adapter.adapt(container_of(source).tensors, own.name)
     if any(name.endswith(POSITIONS) for name in adapted):
         size = fitted_size(adapted, own)
         if size is not None:
-            own = replace(own, switches={**switches, "img_size": size})
+            own = replace(own, switches={**own.switches, "img_size": size})
     return own
 
 
@@ -108,8 +112,8 @@ def load_whole(
         head: the file's classifier row for every output of the network; () = a fresh classifier.
 
     Raises:
-        RadstartError: anything else is missing, unexpected or of another shape, or values that
-            no trained network has; `model` is then unchanged.
+        RadstartError: anything else is missing, unexpected or of another shape, values that no
+            trained network has, a size that this one does not take; `model` is then unchanged.
     """
     container, adapter = container_of(source), adapter_of(source)
     _check_values(container.tensors, source)
@@ -130,6 +134,7 @@ def load_whole(
     faults = [[n for n in names if n not in let_pass] for names in (missing, unexpected, shapes)]
     if any(faults):
         raise _misfit(backbone, source, adapter, adapted, wanted, faults)
+    positions = positions_text(backbone, convention.size, model)
     filled = [n for n in wanted if n in adapted and n not in let_pass]
     defaulted = tuple(n for n in wanted if n not in adapted and n.endswith(COUNTER))
     values = redraw(adapted) if redraw else adapted
@@ -155,7 +160,7 @@ def load_whole(
         defaulted=defaulted,
         partial=tuple(let_pass),
         stem=stem_text,
-        positions=positions_text(backbone, convention.size),
+        positions=positions,
         head=left_out,
         notes=tuple(_doubts(adapted, filled)),
     )

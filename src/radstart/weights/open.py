@@ -14,6 +14,7 @@ from radstart.weights.arms import Arm, ArmSpec, of_weights, parse_arm, reset_cla
 from radstart.weights.catalog import find
 from radstart.weights.convention import Convention, stated_convention
 from radstart.weights.load import classes_of, load_whole
+from radstart.weights.positions import for_size
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source, source_of
 from radstart.weights.whereabouts import is_family, locate, source_of_entry
@@ -118,7 +119,8 @@ def decided(
     known = arm.convention
     if convention:
         known = stated_convention(convention, known.size, "asked for")
-    return replace(arm, convention=replace(known, size=image_size or known.size))
+    known = replace(known, size=image_size or known.size)
+    return replace(arm, backbone=for_size(arm.backbone, known.size), convention=known)
 
 
 def _found(source: str | Path, file: str | Path | None, backbone: str, offline: bool) -> Source:
