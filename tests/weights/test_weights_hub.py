@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -327,7 +328,9 @@ def test_a_disk_without_room_is_said_before_the_first_byte(site, store, cache, m
     free = SimpleNamespace(free=1000)
     monkeypatch.setattr("huggingface_hub.file_download.shutil.disk_usage", lambda path: free)
 
-    line = refused(fetch, site, cache)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        line = refused(fetch, site, cache)
     assert "Not enough free disk space" in line
     assert "set HF_HOME" in line
     assert store.seen == []
@@ -411,12 +414,22 @@ def test_a_repository_without_weights_in_one_file_says_what_it_holds(site, store
     assert "README.md, model-00001-of-00002.safetensors" in line
 
 
-def test_the_librarys_log_is_as_it_was(site, cache):
-    """Quiet while a file is fetched, whatever happens."""
-    logger = logging.getLogger("huggingface_hub")
+def test_the_librarys_log_is_quiet_and_then_as_it_was(site, store, cache):
+    """It would print its own account of what is resumed."""
+    publish(site, store, {FILE: BODY})
+    store.serve(f"/{HASH}", in_turn(give(BODY, cut=100_000), give(BODY)))
+    logger, printed = logging.getLogger("huggingface_hub"), logging.Handler()
+    said = []
+    printed.emit = said.append
     before = logger.level
-    refused(fetch, site, cache)
-
+    logger.addHandler(printed)
+    try:
+        fetch(site, cache)
+        assert said == []
+        logger.warning("heard")
+        assert len(said) == 1
+    finally:
+        logger.removeHandler(printed)
     assert logger.level == before
 
 
