@@ -253,6 +253,16 @@ def test_a_file_replaced_on_the_server_is_never_mixed_with_the_old_one(server, f
     assert fetch(url, folder).read_bytes() == OTHER
 
 
+def test_a_part_of_another_url_is_not_continued(server, folder):
+    """Of the same name, the same length and the same mark."""
+    url = server.serve("/a/net.pth", in_turn(give(OTHER, cut=100_000), give(OTHER, cut=0)))
+    refused(url, folder)
+    server.seen.clear()
+
+    assert fetch(server.serve("/b/net.pth", give(BODY)), folder).read_bytes() == BODY
+    assert server.headers("Range") == [None]
+
+
 def test_a_part_of_another_file_under_the_same_mark_is_found_by_the_hash(server, folder):
     """It is fetched once more from the start; the second time it is not believed."""
     url = server.serve("/net.pth", in_turn(give(OTHER, cut=100_000), give(OTHER, cut=0)))
@@ -319,14 +329,34 @@ def test_what_came_whole_before_the_call_was_killed_is_not_fetched_again(server,
 
 def test_more_bytes_than_allowed_are_refused_as_stated_and_as_counted(server, folder):
     """Before the first byte where the server says so, at the limit where it does not."""
-    url = server.serve("/net.pth", give(BODY))
-    assert "larger than the limit of 0.3 MB" in refused(url, folder, max_bytes=len(BODY) - 1)
-    assert names(folder) == []
+    url, told = server.serve("/net.pth", give(BODY)), []
+    line = refused(url, folder, max_bytes=len(BODY) - 1, progress=lambda *n: told.append(n))
+    assert "larger than the limit of 0.3 MB" in line
+    assert told == names(folder) == []
 
     url = server.serve("/net.pth", give(BODY, chunked=True))
     assert "larger than the limit of 0.1 MB" in refused(url, folder, max_bytes=100_000)
     assert names(folder) == []
     assert fetch(url, folder, max_bytes=len(BODY)).read_bytes() == BODY
+
+
+def test_a_file_without_end_ends_at_the_limit(server, folder):
+    """A server that sends for as long as somebody listens."""
+    sent = []
+
+    def endless(handler):
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        while not server.stopped.is_set():
+            handler.wfile.write(b"%x\r\n%s\r\n" % (10_000, bytes(10_000)))
+            sent.append(10_000)
+
+    assert "larger than the limit" in refused(
+        server.serve("/net.pth", endless), folder, max_bytes=1_000_000
+    )
+    assert sum(sent) < 100_000_000
+    assert names(folder) == []
 
 
 def test_a_file_of_unstated_length_needs_a_hash_or_an_end_of_its_own(server, folder):
@@ -548,7 +578,7 @@ def test_a_fetch_that_fails_leaves_the_file_that_was_there(server, folder):
 
 def test_a_process_killed_in_the_middle_is_continued_from_its_last_byte(server, folder):
     """SIGKILL: no handler runs. The server is asked for the rest, and only for it."""
-    url = server.serve("/net.pth", give(BODY, stall=150_000))
+    url = server.serve("/net.pth", give(BODY, stall=150_000, pieces=1000))
     code = CALL + f"main({url!r}, {str(folder)!r})"
     child = subprocess.Popen([sys.executable, "-c", code], cwd=SOURCE)
     part = folder / "net.pth.part"
