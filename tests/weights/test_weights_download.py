@@ -578,21 +578,21 @@ def test_a_fetch_that_fails_leaves_the_file_that_was_there(server, folder):
 
 def test_a_process_killed_in_the_middle_is_continued_from_its_last_byte(server, folder):
     """SIGKILL: no handler runs. The server is asked for the rest, and only for it."""
-    url = server.serve("/net.pth", give(BODY, stall=150_000, pieces=1000))
+    url = server.serve("/net.pth", give(BODY, stall=50_000, drip=(1000, 0.001)))
     code = CALL + f"main({url!r}, {str(folder)!r})"
     child = subprocess.Popen([sys.executable, "-c", code], cwd=SOURCE)
     part = folder / "net.pth.part"
     until = time.monotonic() + 20
-    while not (part.exists() and part.stat().st_size == 150_000) and time.monotonic() < until:
+    while not (part.exists() and part.stat().st_size == 50_000) and time.monotonic() < until:
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
-    assert part.read_bytes() == BODY[:150_000]
+    assert part.read_bytes() == BODY[:50_000]
     server.serve("/net.pth", give(BODY))
     server.seen.clear()
 
     assert fetch(url, folder).read_bytes() == BODY
-    assert server.headers("Range") == ["bytes=150000-"]
+    assert server.headers("Range") == ["bytes=50000-"]
     assert server.headers("If-Range") == ['"v1"']
     assert names(folder) == ["net.pth", "net.pth.origin.json"]
 
