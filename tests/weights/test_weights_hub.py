@@ -461,10 +461,6 @@ def test_the_hubs_own_settings_are_used(site, store, tmp_path):
     refusal = status(401, {"X-Error-Code": "GatedRepo"})
     publish(site, store, {FILE: BODY}, guarded(refusal, "hf_s3cret"))
     code = (
-        "import sys, types\n"
-        "room = types.ModuleType('radstart.weights')\n"
-        f"room.__path__ = [{str(Path(hub.__file__).parent)!r}]\n"
-        "sys.modules['radstart.weights'] = room\n"
         "from radstart.weights.hub import fetch_hub, hub_files\n"
         f"(name,) = hub_files({REPO!r})\n"
         f"print(*fetch_hub({REPO!r}, name))\n"
