@@ -19,7 +19,10 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Task:
-    """One piece of work under way; this one is silent, its two kinds below are not."""
+    """One piece of work under way; this one is silent, its two kinds below are not.
+
+    A `total` of 0 is one that is not known.
+    """
 
     name: str
     total: float
@@ -51,7 +54,9 @@ class Task:
 
     def line(self) -> str:
         """Return the state as one line with the time left."""
-        share = min(1.0, self.done / self.total) if self.total else 1.0
+        if not self.total:
+            return f"{self.name}  {self.text}".rstrip()
+        share = min(1.0, self.done / self.total)
         spent, gained = time.monotonic() - self.started, self.done - (self.start or 0.0)
         known = gained > 0.01 * self.total and share < 1
         left = f", {duration(spent * (self.total - self.done) / gained)} left" if known else ""

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from radstart.study.seen import SAW
+from radstart.study.seen import MAY_HAVE, SAW
 from radstart.weights import HEAD_KEPT
 
 WORDS = {
@@ -123,7 +123,7 @@ def warnings(facts: dict[str, Any], edges: list[str]) -> list[str]:
         f"{arm['name']} {note}."
         for arm in facts["arms"]
         for note in arm["notes"]
-        if note.startswith((SAW, HEAD_KEPT))
+        if note.startswith((SAW, MAY_HAVE, HEAD_KEPT))
     ]
     listed += [f"{name} was left out: {why}" for name, why in facts["skipped"].items()]
     return listed + edges

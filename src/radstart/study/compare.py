@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from radstart.study.jobs import Board, Job, do, is_open_now, read_board
 from radstart.study.journal import Journal
 from radstart.study.open import read_facts
 from radstart.study.plan import Plan, make_plan
-from radstart.study.prepare import Prepared, begin, is_begun, prepare
+from radstart.study.prepare import Prepared, begin, find_here, is_begun, prepare
 from radstart.study.runs import RunSpec, outcome, run_folder, run_id, trial_folder
 from radstart.study.spec import StudySpec, read_spec, to_toml
 from radstart.study.starts import available, note_skipped
@@ -89,10 +90,11 @@ def run_study(
     usable_device(device)
     if numerics not in ("auto", "fp32"):
         read_numerics(Path(numerics))
-    spec, skipped = available(spec, offline=offline, skip=skip_unavailable)
+    had = partial(available, folder=folder, offline=offline, progress=progress)
+    spec, skipped = had(spec, skip=skip_unavailable)
     for name, reason in skipped.items():
         progress.line(f"left out: {name}: {reason}")
-    for start in resolve_arms(spec.arm, spec.backbone, spec.image_size, (0.5, 0.25)):
+    for start in resolve_arms(spec.arm, spec.backbone, spec.image_size, (0.5, 0.25), find_here):
         start_model(start, 2, spec.seed)  # misspelt names and misfits are found before data is read
     claims = Claims(folder / "claims")
     try:
@@ -114,7 +116,7 @@ def run_study(
                 failed = tuple(_failures(prepared, board.runs or ()))
                 return Outcome(folder, failed, tuple(facts["answer"]))
             progress.line("this study was extended meanwhile: going on with what was added")
-            spec = read_spec(folder / "study.toml")
+            spec, _ = had(read_spec(folder / "study.toml"))
     finally:
         claims.close()
         with suppress(OSError):

@@ -41,7 +41,16 @@ from radstart.ingest import Columns, ingest_folder
 from radstart.study.seen import marked, overlaps
 from radstart.study.spec import StudySpec, extended, read_spec, to_toml, write_spec
 from radstart.training import TASKS, Augmentation, Recipe, Task
-from radstart.weights import Arm, Receipt, resolve_arms, start_model, with_heads
+from radstart.weights import (
+    Arm,
+    ArmSpec,
+    Receipt,
+    Source,
+    locate,
+    resolve_arms,
+    start_model,
+    with_heads,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +116,15 @@ class Prepared:
         return np.flatnonzero(self.parts.part == "test")
 
 
+def find_here(spec: ArmSpec, backbone: str) -> Source:
+    """Return an arm's weights, which were fetched before: no connection is opened.
+
+    Raises:
+        RadstartError: they are not here.
+    """
+    return locate(spec, backbone, offline=True)
+
+
 def _listed(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.exists() else []
 
@@ -164,10 +182,9 @@ def prepare(
     copies = {size: working_copy(dataset, size, progress)}
     mean, std = channel_statistics(copies[size], parts.part == "train")
     moments = (float(np.mean(mean)), float(np.mean(std)))
-    arms = resolve_arms(spec.arm, spec.backbone, spec.image_size, moments)
+    arms = resolve_arms(spec.arm, spec.backbone, spec.image_size, moments, find_here)
     arms = with_heads(arms, dataset.classes)
-    saw = overlaps(arms, dataset, parts, Path(spec.data.path), spec.data.known_as)
-    arms = marked(arms, saw, spec.seen)
+    arms = marked(arms, overlaps(arms, dataset, parts, spec.data), spec.seen)
     receipts, parameters = {}, {}
     for arm in arms:
         if arm.convention.size not in copies:

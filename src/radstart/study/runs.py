@@ -363,11 +363,19 @@ def _write_receipt(prepared: Prepared, run: RunSpec, folder: Path) -> None:
         "convention": arm.convention.record(),
         "task": prepared.task.name,
         "classes": list(prepared.dataset.classes),
+        "saw": _seen_by(prepared, arm),
         "seed": prepared.run_seed(run.seed),
     }
     if receipt is not None:
         record["receipt"] = receipt.record()
     write_toml(folder / "receipt.toml", record)
+
+
+def _seen_by(prepared: Prepared, arm: Arm) -> list[str]:
+    """Return the public sets that a run's weights were trained on, as far as they are stated."""
+    start = arm.source.saw if arm.source and not arm.redraws else ()
+    own = prepared.spec.data.known_as
+    return list(dict.fromkeys([*start, *([own] if own else [])]))
 
 
 def write_cases(

@@ -12,12 +12,12 @@ from radstart.core.errors import RadstartError, nearest, short
 from radstart.core.files import read_toml, write_toml
 from radstart.stats import METRICS
 from radstart.training import TASKS, policy_named
-from radstart.weights import ArmSpec, find_set, parse_arm, set_names
+from radstart.weights import ArmSpec, find_set, named_in_full, parse_arm, set_names
 
 SCHEMA = 1
 Leakage = Literal["stop", "regroup", "drop", "allow"]
 Seen = Literal["stop", "mark"]
-EXTENDABLE = ("arm", "policies", "budgets", "seeds")
+EXTENDABLE = ("arm", "policies", "budgets", "seeds", "seen")
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,9 @@ def checked(spec: StudySpec) -> StudySpec:
     """
     if not spec.arm:
         raise RadstartError("a study needs an arm", "arms", "none", "add --arms random,...")
+    arms, full = named_in_full(spec.arm)
+    reference = full.get(spec.reference, spec.reference)
+    spec = replace(spec, arm=arms, reference=reference)
     names = [arm.name for arm in spec.arm]
     for known, key, name in (
         (TASKS, "task", spec.task),
@@ -238,7 +241,7 @@ def _read_arm(values: dict[str, Any], folder: Path) -> ArmSpec:
     spec = parse_arm(values.get("start", ""))
     if spec.kind in ("file", "run"):
         spec = replace(spec, start=f"{spec.kind}:{folder / os.path.expanduser(spec.rest)}")
-    return replace(spec, name=values.get("name", spec.name))
+    return ArmSpec(**{**values, "name": values.get("name", spec.name), "start": spec.start})
 
 
 def _typed(
@@ -293,12 +296,16 @@ def _wanted(hint: Any) -> str:
 def extended(old: StudySpec, new: StudySpec) -> StudySpec:
     """Return the question of a study that is called again, perhaps with more in it.
 
-    More arms, policies, budgets and seeds extend it; the old ones keep their place.
+    More arms, policies, budgets and seeds extend it; the old ones keep their place. What marks
+    results and changes none (`seen`, `known_as`) may be asked otherwise.
 
     Raises:
         RadstartError: anything else changed; names the keys.
     """
     before, after = to_toml(old), to_toml(new)
+    before["data"], after["data"] = (
+        [{**spec["data"][0], "known_as": ""}] for spec in (before, after)
+    )
     changed = [
         f"{key} was {_differing(before[key], after[key])}, is {_differing(after[key], before[key])}"
         for key in before

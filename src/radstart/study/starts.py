@@ -1,57 +1,101 @@
 """Which arms of a question can be had, found out before anything trains."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_toml, write_toml
-from radstart.study.spec import StudySpec
-from radstart.weights import STARTS, locate
+from radstart.core.progress import Progress
+from radstart.study.spec import StudySpec, read_spec
+from radstart.weights import STARTS, ArmSpec, locate
+
+MIB = 1 << 20
 
 
 def available(
-    spec: StudySpec, *, offline: bool = False, skip: bool = False
+    spec: StudySpec,
+    folder: Path,
+    *,
+    offline: bool = False,
+    skip: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[StudySpec, dict[str, str]]:
     """Return the question with the arms that can be had, and why the others cannot, by name.
 
-    What is not on this machine yet is fetched.
+    What is not on this machine yet is fetched; afterwards all that is left is here.
 
     Args:
         spec: the question, checked.
+        folder: of the study, which may have begun.
         offline: open no connection.
         skip: go on without arms that cannot be had.
+        progress: where progress goes; None = silent.
 
     Raises:
-        RadstartError: an arm cannot be had and `skip` is not asked for, none can, or the
-            reference cannot.
+        RadstartError: an arm cannot be had and `skip` is not asked for, or none can, or the
+            reference cannot, or the study rests on it already.
     """
-    find = partial(locate, backbone=spec.backbone, offline=offline)
+    progress = progress or Progress()
     reasons: dict[str, str] = {}
     for arm in spec.arm:
         if STARTS[arm.kind].located:
             try:
-                find(arm)
+                _fetched(arm, spec.backbone, offline, progress)
             except RadstartError as error:
+                if len(spec.arm) == 1:
+                    raise
                 reasons[arm.name] = str(error)
     for arm in spec.arm:
         if arm.kind == "moments" and arm.rest in reasons:
             reasons[arm.name] = f"{arm.rest} cannot be had"
-    kept = tuple(arm for arm in spec.arm if arm.name not in reasons)
     if not reasons:
         return spec, {}
-    if len(reasons) == 1 and not skip and len(spec.arm) == 1:
-        raise RadstartError(next(iter(reasons.values())))
-    listed = " | ".join(f"{name}: {reason}" for name, reason in reasons.items())
-    if not skip:
-        raise RadstartError(
-            f"{len(reasons)} of {len(spec.arm)} arms cannot be had", "arms", listed,
-            "get them, or go on without them: --skip-unavailable",
-        )  # fmt: skip
-    if not kept or spec.reference in reasons:
-        what = "the reference cannot be had" if kept else "no arm can be had"
-        raise RadstartError(what, "arms", listed, "choose another --reference or other arms")
+    kept = tuple(arm for arm in spec.arm if arm.name not in reasons)
+    if fault := _fault(spec, folder, kept, reasons, skip):
+        what, remedy = fault
+        listed = " | ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise RadstartError(f"{what}: {listed}", "arms", remedy=remedy)
     return replace(spec, arm=kept), reasons
+
+
+def _fetched(arm: ArmSpec, backbone: str, offline: bool, progress: Progress) -> None:
+    """Let the weights of an arm be on this machine."""
+    if arm.kind in ("file", "run"):
+        locate(arm, backbone, offline)
+        return
+    with progress.task(f"fetching {arm.name}", 0.0) as task:
+
+        def told(done: int, total: int | None) -> None:
+            task.text = f"{done / MIB:,.0f} MiB"
+            task.at(done, total or 0.0)
+
+        locate(arm, backbone, offline, told)
+
+
+def _fault(
+    spec: StudySpec, folder: Path, kept: tuple[ArmSpec, ...], reasons: dict[str, str], skip: bool
+) -> tuple[str, str] | None:
+    """Return why the study cannot go on without some arms, and what to do; None = it can."""
+    if not kept:
+        return "no arm can be had", "choose other arms"
+    if not skip:
+        return (
+            f"{len(reasons)} of {len(spec.arm)} arms cannot be had",
+            "get them, or go on without them: --skip-unavailable",
+        )
+    if spec.reference in reasons:
+        return "the reference cannot be had", "choose another --reference"
+    held = read_spec(folder / "study.toml").arm if (folder / "study.toml").is_file() else ()
+    if any(arm.name in reasons for arm in held):
+        return "this study has begun with arms that cannot be had now", "get them again"
+    located = [arm.name in reasons for arm in spec.arm if STARTS[arm.kind].located]
+    needy = any(not STARTS[arm.kind].located and arm.kind != "moments" for arm in kept)
+    if needy and not spec.backbone and located[0]:
+        return (
+            "arms that cannot be had decide the backbone of those without weights",
+            "add --backbone",
+        )
+    return None
 
 
 def note_skipped(spec: StudySpec, folder: Path, reasons: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Arm,
         ArmSpec,
         empty_model,
+        named_in_full,
         parse_arm,
         resolve_arms,
         start_model,
@@ -44,12 +45,13 @@ if TYPE_CHECKING:
     from radstart.weights.listing import catalog_lines, entry_lines, family_lines
     from radstart.weights.open import Loaded, load_weights
     from radstart.weights.receipt import Receipt
+    from radstart.weights.source import Source
     from radstart.weights.whereabouts import locate
 
 _NAMES = {
     "arms": (
         *("STARTS", "Arm", "ArmSpec", "empty_model", "parse_arm", "resolve_arms", "start_model"),
-        *("HEAD_KEPT", "with_heads", "with_options"),
+        *("HEAD_KEPT", "named_in_full", "with_heads", "with_options"),
     ),
     "catalog": (
         *("Entry", "Family", "ancestry", "entries", "families", "find", "find_set", "related"),
@@ -65,6 +67,7 @@ _NAMES = {
     "whereabouts": ("locate",),
     "open": ("Loaded", "load_weights"),
     "receipt": ("Receipt",),
+    "source": ("Source",),
 }
 
 __all__ = [
@@ -81,6 +84,7 @@ __all__ = [
     "Loaded",
     "Network",
     "Receipt",
+    "Source",
     "ancestry",
     "apply_convention",
     "catalog_lines",
@@ -97,6 +101,7 @@ __all__ = [
     "inventory_of",
     "load_weights",
     "locate",
+    "named_in_full",
     "network_of_weights",
     "outputs_of",
     "parse_arm",

@@ -23,6 +23,7 @@ MOST_MEMBERS = 10_000
 MOST_RATIO = 200  # bytes that one packed byte may become, where more than SMALL come out
 SMALL = 64 << 20
 CHUNK = 1 << 20
+ARCHIVES = ("zip", "tar", "gzip")
 WEIGHTS = {"safetensors", "hdf5", "torch legacy", "pickle"}
 ZIPPED = {".pt", ".pth", ".bin", ".ckpt", ".th", ".npz", ".keras"}  # weights that are zips
 
@@ -61,7 +62,7 @@ def unpack(
         RadstartError: damaged, unsafe, too large, or no single weights file in it.
     """
     kind = kind_of(path)
-    if kind not in ("zip", "tar", "gzip"):
+    if kind not in ARCHIVES:
         if member:
             raise RadstartError("not an archive", str(path), kind, f"leave out {member!r}")
         return path

@@ -53,8 +53,7 @@ class ArmSpec:
     @property
     def kind(self) -> str:
         """The kind of start: a key of STARTS."""
-        kind = self.start.partition(":")[0]
-        return "catalog" if kind not in STARTS and is_family(self.start) else kind
+        return "catalog" if is_family(self.start) else self.start.partition(":")[0]
 
     @property
     def rest(self) -> str:
@@ -117,8 +116,8 @@ def parse_arm(text: str) -> ArmSpec:
     named = re.fullmatch(r"([\w.\- ]+)=(.+)", text.strip(), flags=re.DOTALL)
     start = named.group(2).strip() if named else text.strip()
     spec = ArmSpec("", start)
-    if spec.kind not in STARTS:
-        known = [*STARTS, *family_names()]
+    if spec.kind not in STARTS or (spec.kind == "catalog" and not is_family(start)):
+        known = [*(kind for kind in STARTS if kind != "catalog"), *family_names()]
         raise RadstartError("unknown start", "arms", start or "nothing", nearest(spec.kind, known))
     if spec.kind != "catalog" and (spec.kind == "random") == bool(spec.rest):
         raise RadstartError("incomplete start", "arms", start, f"write {STARTS[spec.kind].form}")
@@ -132,34 +131,58 @@ def with_options(
     specs: tuple[ArmSpec, ...],
     conventions: Mapping[str, str],
     heads: Sequence[str] = (),
-    partial: Mapping[str, str] | None = None,
+    partial: Mapping[str, tuple[str, ...]] | None = None,
 ) -> tuple[ArmSpec, ...]:
     """Return the arms with what was asked for some of them by name.
-
-    An arm that may be partial gets "(partial GLOB)" behind its name, so that every table says it.
 
     Args:
         specs: the arms.
         conventions: name of a convention by arm.
         heads: arms that keep their trained classifier.
-        partial: glob by arm.
+        partial: globs of tensors that may be missing or left over, by arm.
 
     Raises:
         RadstartError: no arm of such a name, or no convention.
     """
-    names = [spec.name for spec in specs]
-    for name in (*conventions, *heads, *(partial or {})):
+    names, globs = [spec.name for spec in specs], partial or {}
+    for name in (*conventions, *heads, *globs):
         if name not in names:
             raise RadstartError("no arm of this name", "arms", name, nearest(name, names))
     for convention in conventions.values():
         named_convention(convention, 0, "")
+    return tuple(
+        replace(
+            spec,
+            convention=conventions.get(spec.name, spec.convention),
+            head=spec.head or spec.name in heads,
+            partial=(*spec.partial, *globs.get(spec.name, ())),
+        )
+        for spec in specs
+    )
+
+
+def named_in_full(specs: tuple[ArmSpec, ...]) -> tuple[tuple[ArmSpec, ...], dict[str, str]]:
+    """Return the arms, "(partial GLOB)" behind the names of those that may be partial.
+
+    Every table then says it. Moments of such an arm are partial, too.
+
+    Returns: the arms; and the full name by the name that was written, where it changed.
+    """
+    partial = {spec.name: spec.partial for spec in specs if spec.partial}
     changed = []
     for spec in specs:
-        new = replace(spec, convention=conventions.get(spec.name, ""), head=spec.name in heads)
-        if glob := (partial or {}).get(spec.name):
-            new = replace(new, name=f"{spec.name} (partial {glob})", partial=(glob,))
-        changed.append(new)
-    return tuple(changed)
+        globs, start, name = spec.partial, spec.start, _full(spec.name, spec.partial)
+        if spec.kind == "moments" and (globs := partial.get(spec.rest, ())):
+            start = f"moments:{_full(spec.rest, globs)}"
+            name = start if spec.name == spec.start else _full(spec.name, globs)
+        changed.append(replace(spec, name=name, start=start, partial=globs))
+    full = {old.name: new.name for old, new in zip(specs, changed, strict=True) if old != new}
+    return tuple(changed), full
+
+
+def _full(name: str, globs: tuple[str, ...]) -> str:
+    said = f" (partial {' '.join(globs)})"
+    return name if name.endswith(said) or not globs else name + said
 
 
 def resolve_arms(

@@ -31,6 +31,7 @@ BEST = (  # names and endings of weights files, the best first
 NOT_WEIGHTS = re.compile(
     r"-\d{5}-of-\d{5}\.|^(optimizer|scheduler|scaler|rng_state|training_args)\b"
 )
+CONFIG = "config.json"
 COMMIT = re.compile("[0-9a-f]{40}")  # what is cached of one never changes
 MOST_BREAKS = 5  # times its size that a file may cost, with what came in vain
 
@@ -128,6 +129,38 @@ def hub_files(
     Raises:
         RadstartError: no such repository, or no weights in one file there.
     """
+    names = hub_names(
+        repo, revision=revision, token=token, offline=offline, endpoint=endpoint, folder=folder,
+        timeout=timeout,
+    )  # fmt: skip
+    ranked = sorted((rank, name) for name in names if (rank := _rank(name)) is not None)
+    if not ranked:
+        raise RadstartError(
+            "no weights in one file in this repository",
+            repo,
+            short(", ".join(sorted(names)), 200),
+            "use another repository",
+        )
+    return tuple(name for _, name in ranked)
+
+
+def hub_names(
+    repo: str,
+    *,
+    revision: str = "main",
+    token: str = "",
+    offline: bool = False,
+    endpoint: str = "",
+    folder: Path | None = None,
+    timeout: float = 10.0,
+) -> list[str]:
+    """Return the names of all files of a model repository; arguments as in `fetch_hub`.
+
+    Offline these are the cached ones.
+
+    Raises:
+        RadstartError: no such repository, or it cannot be asked.
+    """
     import huggingface_hub as hub
     from huggingface_hub import constants
 
@@ -142,15 +175,7 @@ def hub_files(
             api = hub.HfApi(endpoint=endpoint or None, token=token or None)
             known = api.model_info(repo, revision=revision, timeout=timeout)
             names = [entry.rfilename for entry in known.siblings or ()]
-    ranked = sorted((rank, name) for name in names if (rank := _rank(name)) is not None)
-    if not ranked:
-        raise RadstartError(
-            "no weights in one file in this repository",
-            repo,
-            short(", ".join(sorted(names)), 200),
-            "use another repository",
-        )
-    return tuple(name for _, name in ranked)
+    return names
 
 
 def _rank(name: str) -> tuple[int, int] | None:

@@ -77,17 +77,26 @@ def _run(path: Path, tensors: Path) -> Source:
     backbone = Backbone(stated["backbone"]["name"], stated["backbone"].get("switches", {}))
     return Source(
         tensors, file_sha256(tensors), backbone, convention, "timm",
+        licence=str(stated.get("receipt", {}).get("licence", "")),
+        saw=tuple(stated.get("saw", ())),
         classes=tuple(stated.get("classes", ())),
     )  # fmt: skip
 
 
-def timm_layout(path: Path, tensors: Path, source: str) -> Source:
+def is_timm_layout(path: Path) -> bool:
+    """Return whether a config.json is timm's: many kinds of repositories have one."""
+    config = read_json(path)
+    return isinstance(config, dict) and {"architecture", "pretrained_cfg"} <= set(config)
+
+
+def timm_layout(path: Path, tensors: Path, source: str, sha256: str = "") -> Source:
     """Read timm's config.json beside a file of timm's names.
 
     Args:
         path: of config.json.
         tensors: the file.
         source: where the convention is from, in words.
+        sha256: of the file; "" = to be computed.
 
     Raises:
         RadstartError: another layout.
@@ -110,6 +119,6 @@ def timm_layout(path: Path, tensors: Path, source: str) -> Source:
             "name the file beside it, with --backbone",
         ) from error
     return Source(
-        tensors, file_sha256(tensors), backbone, named(convention), "timm",
+        tensors, sha256 or file_sha256(tensors), backbone, named(convention), "timm",
         licence=str(stated.get("license") or ""),
     )  # fmt: skip

@@ -1,63 +1,91 @@
-"""Weights of the catalog on this machine: fetched once, by whatever way their publisher offers."""
+"""Weights on this machine: fetched once, by whatever way their publisher offers.
+
+`CACHE/FAMILY/NAME/source.toml` says of an entry of the catalog what was fetched and where it lies,
+`CACHE/hub/OWNER/NAME/.../source.toml` of any other repository. What is held is used from then on:
+a branch that moves changes no study. `radstart weights get` asks anew.
+"""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from radstart.core.errors import RadstartError
-from radstart.core.files import read_toml, sync, whole_file, write_toml
+from radstart.core.files import read_toml, whole_file, write_toml
 from radstart.core.hashing import file_sha256
-from radstart.weights.archives import unpack
-from radstart.weights.catalog import TERMS, Entry
+from radstart.weights.archives import ARCHIVES, unpack
+from radstart.weights.catalog import TERMS, Entry, entries
 from radstart.weights.download import cache_folder, fetch_url, no_progress
-from radstart.weights.hub import fetch_hub
+from radstart.weights.hub import CONFIG, fetch_hub, hub_files, hub_names
+from radstart.weights.sniff import kind_of
 
 SCHEMA = 1
 
 
+@dataclass(frozen=True)
+class Got:
+    """A weights file that is here.
+
+    Attributes:
+        path: the file; never an archive.
+        sha256: its hash.
+        commit: of the hub's repository, "" = from elsewhere.
+        config: the config.json beside it in its repository; None = there is none.
+    """
+
+    path: Path
+    sha256: str
+    commit: str = ""
+    config: Path | None = None
+
+
 def folder_of(entry: Entry) -> Path:
     """Return where an entry's file and what is known of it lie."""
-    return cache_folder() / "weights" / entry.family / entry.name.partition("/")[2]
+    return cache_folder() / entry.family / entry.name.partition("/")[2]
 
 
-def held(entry: Entry) -> Path | None:
-    """Return an entry's file, None where it was not fetched yet.
+def held(folder: Path) -> Got | None:
+    """Return the file that a folder's source.toml tells of; None where nothing was fetched yet.
 
     Raises:
         RadstartError: it is there, and is not the file that was fetched.
     """
-    note = folder_of(entry) / "source.toml"
+    note = folder / "source.toml"
     if not note.is_file():
         return None
     stated = read_toml(note)
-    path = Path(stated["path"])
-    if not path.is_file():
+    path, config = Path(str(stated.get("path", ""))), stated.get("config", "")
+    if not path.is_file() or (config and not os.path.isfile(config)):
         return None
-    if path.stat().st_size != stated["bytes"]:
+    found = file_sha256(path)
+    if found != stated.get("sha256"):
         raise RadstartError(
-            "is not the file that was fetched", str(path), f"{path.stat().st_size} bytes",
-            f"delete {note.parent} and fetch it again",
+            "is not the file that was fetched", str(path), f"sha256 {found[:16]}",
+            f"delete {folder} and fetch it again",
         )  # fmt: skip
-    return path
+    return Got(path, found, str(stated.get("commit", "")), Path(config) if config else None)
 
 
 def get(
     entry: Entry,
     *,
     given: Path | None = None,
+    check: Callable[[Path], object] | None = None,
     accept: bool = False,
     offline: bool = False,
     token: str = "",
     progress: Callable[[int, int | None], None] = no_progress,
-) -> Path:
+) -> Got:
     """Return an entry's file: what is held, else fetched, or taken from where a person put it.
 
     Args:
         entry: of the catalog.
         given: the file, or the archive that holds it, as it was got by hand; None = fetch it.
+        check: raises RadstartError where a file that was given is not this entry's.
         accept: the entry's terms are accepted, here and from now on, for its whole family.
         offline: open no connection.
         token: for the file's host.
@@ -68,30 +96,101 @@ def get(
     """
     if entry.loadable == "no":
         raise RadstartError("cannot be loaded", entry.name, remedy=entry.why)
-    _agree(entry, accept)
-    found = held(entry)
-    if found is not None and given is None:
-        return found
     folder = folder_of(entry)
-    commit = ""
+    found = held(folder) if given is None else None
+    if entry.loadable == "steps" and given is None and found is None:
+        steps = " ".join(f"({k}) {step}" for k, step in enumerate(entry.steps, 1))
+        raise RadstartError(
+            f"has to be got by hand. {entry.why} {steps} Then: {command(entry)}", entry.name
+        )
+    _agree(entry, accept)
+    if found is not None:
+        return found
+    config, commit = None, ""
     if given is not None:
-        path = _taken(entry, given, folder)
+        path = _taken(entry, given, folder, check)
     elif entry.hub:
         path, commit = fetch_hub(
             entry.hub, entry.file, revision=entry.revision or "main", sha256=entry.sha256,
             token=token, offline=offline, progress=progress,
         )  # fmt: skip
-    elif entry.url:
+    else:
         fetched = fetch_url(
             entry.url, folder, name=entry.file if not entry.member else "",
             sha256=entry.sha256, token=token, offline=offline, progress=progress,
         )  # fmt: skip
         path = unpack(fetched, folder, member=entry.member)
-    else:
-        steps = "; ".join(f"({i}) {step}" for i, step in enumerate(entry.steps, 1))
-        raise RadstartError("has to be got by hand", entry.name, remedy=steps)
-    _note(entry, folder, path, commit)
-    return path
+    came = str(given) if given is not None else entry.hub or entry.url
+    return _noted(folder, entry.name, came, path, commit, config, entry.licence)
+
+
+def get_hub(
+    place: str,
+    *,
+    anew: bool = False,
+    accept: bool = False,
+    offline: bool = False,
+    token: str = "",
+    progress: Callable[[int, int | None], None] = no_progress,
+) -> Got:
+    """Return weights of any repository of the hub: what is held, else fetched.
+
+    Args:
+        place: OWNER/NAME or OWNER/NAME/FILE, perhaps with @REVISION behind it.
+        anew: ask the hub what it has now, also where the weights are held.
+        accept, offline, token, progress: as `get` has them.
+
+    Raises:
+        RadstartError: not to be had, and why; terms of the catalog that nobody accepted.
+    """
+    repo, file, revision = hub_place(place)
+    entry = of_catalog(repo, file)
+    if entry is not None:
+        _agree(entry, accept)
+    folder = cache_folder() / "hub" / Path(*repo.split("/")) / _plain(f"{revision} {file}")
+    if not anew and (found := held(folder)) is not None:
+        return found
+    file = file or hub_files(repo, revision=revision, token=token, offline=offline)[0]
+    path, commit = fetch_hub(
+        repo, file, revision=revision, token=token, offline=offline, progress=progress
+    )
+    config = None
+    if CONFIG in hub_names(repo, revision=commit, token=token, offline=offline):
+        config, _ = fetch_hub(repo, CONFIG, revision=commit, token=token, offline=offline)
+    licence = entry.licence if entry else ""
+    return _noted(folder, f"hub:{place}", f"{repo}/{file}", path, commit, config, licence)
+
+
+def hub_place(place: str) -> tuple[str, str, str]:
+    """Read OWNER/NAME or OWNER/NAME/FILE, perhaps with @REVISION: repository, file, revision.
+
+    Raises:
+        RadstartError: something else.
+    """
+    where, _, revision = place.partition("@")
+    parts = where.split("/")
+    if len(parts) < 2 or not all(parts):
+        raise RadstartError("not OWNER/NAME", "hub", place or "nothing", "write hub:OWNER/NAME")
+    return "/".join(parts[:2]), "/".join(parts[2:]), revision or "main"
+
+
+def of_catalog(repo: str, file: str) -> Entry | None:
+    """Return the catalog's entry for a file of a repository ("" = its best one), if any."""
+    same = [entry for entry in entries() if entry.hub == repo]
+    if file:
+        return next((entry for entry in same if entry.file == file), None)
+    return same[0] if len(same) == 1 else None
+
+
+def command(entry: Entry) -> str:
+    """Return the command line that gets an entry."""
+    file = "" if entry.loadable == "yes" else " --from FILE"
+    return f"radstart weights get {entry.name}{file}" + (" --accept" if entry.terms else "")
+
+
+def _plain(text: str) -> str:
+    """Return a text as the name of a folder."""
+    return re.sub(r"[^\w.\-]+", "_", text.strip())
 
 
 def _agree(entry: Entry, accept: bool) -> None:
@@ -106,48 +205,55 @@ def _agree(entry: Entry, accept: bool) -> None:
     if not accept:
         raise RadstartError(
             f"{TERMS[entry.terms]} (licence: {entry.licence})", entry.name,
-            remedy=f"accept that once: radstart weights get {entry.name} --accept",
+            remedy=f"accept that once: {command(entry)}",
         )  # fmt: skip
     write_toml(path, {**accepted, key: datetime.now(UTC).strftime("%Y-%m-%d")})
 
 
-def _taken(entry: Entry, given: Path, folder: Path) -> Path:
+def _taken(entry: Entry, given: Path, folder: Path, check: Callable[[Path], object] | None) -> Path:
     """Copy a file that a person got by hand, out of its archive where it is in one."""
-    if not os.path.isfile(given):
+    if not given.is_file():
         raise RadstartError("no such file", str(given), remedy="correct --from")
-    found = unpack(given, folder, member=entry.member)
-    if not entry.member and entry.sha256:
-        _same_hash(entry, found)
+    packed = kind_of(given) in ARCHIVES
+    found = unpack(given, folder, member=entry.member) if packed else given
+    known = file_sha256(given)
+    published_packed = entry.member or entry.url.endswith((".gz", ".tar", ".tgz", ".zip"))
+    if not known.startswith(entry.sha256) and (packed or not published_packed):
+        raise RadstartError(
+            f"is not the file of {entry.name}: its sha256 begins with {entry.sha256}",
+            str(given), known[:16], "fetch it again",
+        )  # fmt: skip
+    if check is not None:
+        try:
+            check(found)
+        except RadstartError:
+            if packed:
+                found.unlink(missing_ok=True)
+            raise
     path = folder / found.name
-    if found != path:
+    if not path.exists() or not os.path.samefile(found, path):
         with whole_file(path) as temporary:
             shutil.copyfile(found, temporary)
-            sync(temporary)
     return path
 
 
-def _same_hash(entry: Entry, path: Path) -> None:
-    known = file_sha256(path)
-    if not known.startswith(entry.sha256):
-        raise RadstartError(
-            f"is not the file of {entry.name}: its sha256 begins with {entry.sha256}",
-            str(path), known[:16], "fetch it again",
-        )  # fmt: skip
-
-
-def _note(entry: Entry, folder: Path, path: Path, commit: str) -> None:
+def _noted(
+    folder: Path, name: str, came: str, path: Path, commit: str, config: Path | None, licence: str
+) -> Got:
     """Write down what was fetched, from where: from here on it is held."""
+    got = Got(path.absolute(), file_sha256(path), commit, config.absolute() if config else None)
     write_toml(
         folder / "source.toml",
         {
             "schema": SCHEMA,
-            "entry": entry.name,
-            "from": entry.hub or entry.url or "by hand",
+            "name": name,
+            "from": came,
             "commit": commit,
-            "path": str(path.resolve()),
-            "bytes": path.stat().st_size,
-            "sha256": file_sha256(path),
-            "licence": entry.licence,
+            "path": str(got.path),
+            "config": str(got.config or ""),
+            "sha256": got.sha256,
+            "licence": licence,
             "got": datetime.now(UTC).strftime("%Y-%m-%d"),
         },
     )
+    return got

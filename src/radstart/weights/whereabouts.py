@@ -1,5 +1,7 @@
 """From what a person wrote to a weights file that is here."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +11,10 @@ from radstart.core.errors import RadstartError
 from radstart.core.hashing import file_sha256
 from radstart.weights.catalog import Entry, families, find
 from radstart.weights.convention import stated_convention
-from radstart.weights.hub import fetch_hub, hub_files
-from radstart.weights.source import Source, source_of, timm_layout
-from radstart.weights.store import get
+from radstart.weights.download import no_progress
+from radstart.weights.hub import CONFIG
+from radstart.weights.source import Source, is_timm_layout, source_of, timm_layout
+from radstart.weights.store import Got, get, get_hub, hub_place, of_catalog
 
 if TYPE_CHECKING:
     from radstart.weights.arms import ArmSpec
@@ -28,27 +31,34 @@ def is_family(start: str) -> bool:
     return start.partition("/")[0].casefold() in family_names()
 
 
-def locate(spec: "ArmSpec", backbone: str, offline: bool = False) -> Source:
+def locate(
+    spec: "ArmSpec",
+    backbone: str,
+    offline: bool = False,
+    progress: Callable[[int, int | None], None] = no_progress,
+) -> Source:
     """Return where the weights of an arm are; what is not here yet is fetched.
 
     Args:
         spec: an arm with weights.
         backbone: timm's name that the study asks for, "" = none.
         offline: open no connection.
+        progress: called with the bytes that are here and those of the whole file, None = unknown.
 
     Raises:
         RadstartError: nothing there, or it cannot be had: says why and what to do.
     """
     if spec.kind == "catalog":
         entry = find(spec.start, backbone)
-        return source_of_entry(entry, get(entry, offline=offline))
+        got = get(entry, offline=offline, progress=progress)
+        return source_of_entry(entry, got.path, got.sha256)
     if spec.kind == "hub":
-        return _from_hub(spec.rest, offline)
+        return _of_hub(spec.rest, get_hub(spec.rest, offline=offline, progress=progress))
     return source_of(Path(spec.rest).expanduser())
 
 
-def source_of_entry(entry: Entry, path: Path) -> Source:
-    """Return a file as the catalog's entry describes it.
+def source_of_entry(entry: Entry, path: Path, sha256: str = "") -> Source:
+    """Return a file as the catalog's entry describes it; its hash is computed where not given.
 
     Raises:
         RadstartError: weights that cannot be loaded.
@@ -57,7 +67,7 @@ def source_of_entry(entry: Entry, path: Path) -> Source:
         raise RadstartError("cannot be loaded", entry.name, remedy=entry.why)
     return Source(
         path=path,
-        sha256=file_sha256(path),
+        sha256=sha256 or file_sha256(path),
         backbone=Backbone(entry.backbone, dict(entry.switches)),
         convention=stated_convention(
             entry.convention, entry.size, f"catalog, {entry.name}"
@@ -69,18 +79,21 @@ def source_of_entry(entry: Entry, path: Path) -> Source:
     )  # fmt: skip
 
 
-def _from_hub(rest: str, offline: bool) -> Source:
-    """Return weights of any repository: OWNER/NAME, or OWNER/NAME/FILE, perhaps with @REVISION."""
-    place, _, revision = rest.partition("@")
-    parts = place.split("/")
-    if len(parts) < 2 or not all(parts):
-        raise RadstartError("not OWNER/NAME", "arms", f"hub:{rest}", "write hub:OWNER/NAME")
-    repo, file = "/".join(parts[:2]), "/".join(parts[2:])
-    revision = revision or "main"
-    file = file or hub_files(repo, revision=revision, offline=offline)[0]
-    path, _ = fetch_hub(repo, file, revision=revision, offline=offline)
-    try:
-        config, _ = fetch_hub(repo, "config.json", revision=revision, offline=offline)
-        return timm_layout(config, path, f"config.json of {repo}")
-    except RadstartError:  # another layout: --backbone says what it is
-        return Source(path, file_sha256(path))
+def _of_hub(place: str, got: Got) -> Source:
+    """Return weights of a repository as its config.json describes them, else as the catalog does.
+
+    Where neither knows them, --backbone says what they are.
+    """
+    repo, file, _ = hub_place(place)
+    entry = of_catalog(repo, file)
+    known = Source(got.path, got.sha256)
+    if entry is not None and entry.origin != "timm":
+        return source_of_entry(entry, got.path, got.sha256)
+    if got.config is not None and is_timm_layout(got.config):
+        known = timm_layout(got.config, got.path, f"{CONFIG} of {repo}", got.sha256)
+    if entry is None:
+        return known
+    if known.backbone is None:
+        return source_of_entry(entry, got.path, got.sha256)
+    licence = known.licence or entry.licence
+    return replace(known, entry=entry.name, licence=licence, saw=entry.saw)

@@ -16,7 +16,9 @@ from radstart.study.cells import Cell, Key
 from radstart.study.facts.settling import settling
 from radstart.study.facts.strict import ALPHA, number
 from radstart.study.prepare import Prepared
-from radstart.study.seen import SAW
+from radstart.study.seen import mark_of
+from radstart.training import POLICIES
+from radstart.weights import HEAD_KEPT
 
 
 def arm_pairs(prepared: Prepared) -> list[tuple[Key, Key]]:
@@ -85,8 +87,11 @@ def _comparison(
     notes = {arm.name: arm.notes for arm in prepared.arms}
     if prepared.leakage.policy == "allow" and prepared.leakage.units:
         qualifiers.append("leakage allowed")
-    if any(note.startswith(SAW) for name in (a[0], b[0]) for note in notes[name]):
-        qualifiers.append(SAW)
+    if mark := mark_of((*notes[a[0]], *notes[b[0]])):
+        qualifiers.append(mark)
+    trained = [name for name, policy, _ in (a, b) if not POLICIES[policy].probe]
+    if any(note.startswith(HEAD_KEPT) for name in trained for note in notes[name]):
+        qualifiers.append(HEAD_KEPT)
     if found is None:
         return {**dict.fromkeys(_COMPARISON), "metric": spec.metric, "family": family,
                 "verdict": "cannot_tell", "qualifiers": ["no finished runs", *qualifiers],
