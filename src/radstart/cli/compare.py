@@ -135,7 +135,7 @@ def compare(
     Examples:
       radstart compare DATA --labels labels.csv --backbone resnet18 --out STUDY
       radstart compare DATA --labels labels.csv --out STUDY --budgets 0.1,1.0 \\
-          --arms random,moments:imagenet,imagenet=file:WEIGHTS_FOLDER
+          --arms random,imagenet,radiologynet,mine=file:WEIGHTS_FOLDER --backbone resnet50
       radstart compare STUDY/study.toml --out STUDY        (continue it, or join in)
 
     \b
@@ -193,10 +193,13 @@ def _arms(
     from radstart.study import absolute_arm
     from radstart.weights import with_options
 
+    fed = _pairs(conventions or [], "--convention")
+    if twice := [arm for arm, names in fed.items() if len(names) > 1]:
+        raise RadstartError("two conventions for one arm", "--convention", twice[0], "give one")
     return with_options(
         tuple(absolute_arm(arm) for arm in _listed(text)),
-        _pairs(conventions or [], "--convention"),
-        heads or [],
+        {arm: names[0] for arm, names in fed.items()},
+        [arm.strip() for arm in heads or []],
         _pairs(partial or [], "--allow-partial"),
     )
 
@@ -258,13 +261,15 @@ def _only_toml(context: typer.Context, data: Path) -> None:
         )
 
 
-def _pairs(texts: list[str], option: str) -> dict[str, str]:
-    """Return ARM=VALUE texts as a dictionary."""
-    pairs = [text.rpartition("=") for text in texts]
-    for arm, _, value in pairs:
+def _pairs(texts: list[str], option: str) -> dict[str, tuple[str, ...]]:
+    """Return ARM=VALUE texts as the values by arm."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        arm, _, value = (part.strip() for part in text.rpartition("="))
         if not (arm and value):
-            raise RadstartError("not ARM=VALUE", option, value or arm, f"write {option} ARM=VALUE")
-    return {arm.strip(): value.strip() for arm, _, value in pairs}
+            raise RadstartError("not ARM=VALUE", option, text, f"write {option} ARM=VALUE")
+        found[arm] = (*found.get(arm, ()), value)
+    return found
 
 
 def _listed(text: str) -> list[str]:

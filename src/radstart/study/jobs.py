@@ -147,7 +147,8 @@ def trained_groups(prepared: Prepared) -> Iterator[tuple[str, float]]:
 
 def expected_trainings(prepared: Prepared) -> int:
     """Return how many trainings a policy takes under one budget, before its trials are known."""
-    per_arm = len(prepared.recipe.grid) + GROWN + prepared.spec.seeds - 1
+    grown = GROWN if prepared.recipe.grid_growth else 0
+    per_arm = len(prepared.recipe.grid) + grown + prepared.spec.seeds - 1
     return per_arm * len(prepared.arms)
 
 

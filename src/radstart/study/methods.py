@@ -81,16 +81,25 @@ def _starts(facts: dict[str, Any]) -> list[str]:
     networks = [f"{arm['backbone']}, {arm['parameters']:,} parameters" for arm in arms]
     same = len(set(networks)) == 1
     said = [f"Starts. The reference is {facts['question']['reference']}."]
+    kept = [arm["name"] for arm in arms if (arm["receipt"] or {}).get("head")]
+    classifier = "The classifier is new" + (
+        f" but for {listed(kept)}, which brought a trained one for the same classes (frozen "
+        "backbones got a new one all the same)." if kept else " for every arm."
+    )  # fmt: skip
     if same:
-        said.append(f"The backbone is {networks[0]} without its classifier, which is always new.")
+        said.append(f"The backbone is {networks[0]} without its classifier.")
+    said.append(classifier)
     for arm, network in zip(arms, networks, strict=True):
         convention = arm["convention"]
+        order = f", {convention['order']}" if convention.get("order") == "BGR" else ""
+        stretched = ", each image stretched to 0..1" if convention.get("per_image") else ""
         said.append(
             f"{arm['name']}: {_start(arm)}{'' if same else f'; {network}'}; input "
-            f"{convention['size']} px, mean {_triple(convention['mean'])}, SD "
+            f"{convention['size']} px{order}{stretched}, mean {_triple(convention['mean'])}, SD "
             f"{_triple(convention['std'])} ({convention['source']})."
         )
-    return said if same else [*said, "The classifier is always new."]
+    said += [f"{name} was asked for and left out." for name in facts.get("skipped") or {}]
+    return said
 
 
 def _start(arm: dict[str, Any]) -> str:
@@ -98,11 +107,18 @@ def _start(arm: dict[str, Any]) -> str:
     start, receipt = STARTS.get(arm["start"], arm["start"]), arm["receipt"]
     if start.startswith("moments:"):
         start = f"random values with each tensor's mean and variance of {start[8:]}"
+    elif start.startswith("hub:"):
+        start = f"{start[4:]} of the Hugging Face hub"
+    elif receipt and receipt.get("entry"):
+        start = f"the published weights {receipt['entry']}"
     if not receipt or not receipt.get("sha256"):
         return str(start)
+    partial = len(receipt.get("partial") or ())
     return (
         f"{start} ({receipt['file']}, SHA-256 {receipt['sha256'][:12]}..., "
-        f"{receipt['parameters_assigned']:,} of {receipt['parameters_total']:,} parameters loaded)"
+        f"{receipt['parameters_assigned']:,} of {receipt['parameters_total']:,} parameters loaded"
+        + (f", {counted(partial, 'tensor')} let pass" if partial else "")
+        + ")"
     )
 
 
@@ -120,15 +136,12 @@ def _training(facts: dict[str, Any]) -> list[str]:
         f"{augmented}."
     ]
     if "lr" in settings or not settings:
-        tried = sorted({row["value"] for row in facts["grid"] if row["setting"] == "lr"})
-        grid = f" ({', '.join(f'{rate:g}' for rate in tried)})" if tried else ""
         said.append(
             f"Every arm was trained with one recipe: AdamW, batches of {recipe['batch_size']}, "
             f"weight decay {recipe['weight_decay']:g}, gradient norm at most {recipe['clip']:g}, "
             f"{recipe['warmup_steps']} steps of warm-up, a moving average of the weights "
-            f"({recipe['average']:g} a step), in the arm's own input convention. The learning rate "
-            "was chosen per arm, policy and budget by the validation loss on seed 0's draw, from "
-            f"one grid{grid} that grew for all arms alike where an edge won. The rate stayed up "
+            f"({recipe['average']:g} a step), in the arm's own input convention. "
+            f"{_rates(facts)} The rate stayed up "
             f"until the validation loss had not improved in {recipe['plateau_checks']} looks, then "
             f"fell to {recipe['decay']:g} of it from the best state, and training stopped after "
             f"{recipe['final_checks']} further looks without improvement; runs that met the limit "
@@ -152,6 +165,25 @@ def _training(facts: dict[str, Any]) -> list[str]:
         said.append(f"Of {len(runs)} runs {failed} failed and {stuck} did not converge.")
     said.append("The test part was read once, after all choices.")
     return said
+
+
+def _rates(facts: dict[str, Any]) -> str:
+    """Return how the learning rates came about: chosen per arm, or one for all."""
+    recipe = facts["question"]["recipe"]
+    tried = sorted({row["value"] for row in facts["grid"] if row["setting"] == "lr"})
+    first, growth = recipe.get("grid") or tried, recipe.get("grid_growth", 1)
+    if len(first) == 1 and not growth:
+        return (
+            f"All arms, policies and budgets were trained with one shared learning rate, "
+            f"{first[0]:g}: nothing was chosen, and an arm that another rate suits better is at a "
+            "disadvantage."
+        )
+    grid = f" ({', '.join(f'{rate:g}' for rate in tried)})" if tried else ""
+    grown = " that grew for all arms alike where an edge won" if growth else ", the same for all"
+    return (
+        "The learning rate was chosen per arm, policy and budget by the validation loss on seed "
+        f"0's draw, from one grid{grid}{grown}."
+    )
 
 
 def _statistics(facts: dict[str, Any]) -> list[str]:

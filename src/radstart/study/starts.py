@@ -7,9 +7,7 @@ from radstart.core.errors import RadstartError
 from radstart.core.files import read_toml, write_toml
 from radstart.core.progress import Progress
 from radstart.study.spec import StudySpec, read_spec
-from radstart.weights import STARTS, ArmSpec, locate
-
-MIB = 1 << 20
+from radstart.weights import STARTS, ArmSpec, fetching, locate
 
 
 def available(
@@ -63,12 +61,7 @@ def _fetched(arm: ArmSpec, backbone: str, offline: bool, progress: Progress) -> 
     if arm.kind in ("file", "run"):
         locate(arm, backbone, offline)
         return
-    with progress.task(f"fetching {arm.name}", 0.0) as task:
-
-        def told(done: int, total: int | None) -> None:
-            task.text = f"{done / MIB:,.0f} MiB"
-            task.at(done, total or 0.0)
-
+    with fetching(progress, arm.name) as told:
         locate(arm, backbone, offline, told)
 
 

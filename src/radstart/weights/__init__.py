@@ -41,8 +41,9 @@ if TYPE_CHECKING:
         network_of_weights,
         outputs_of,
     )
+    from radstart.weights.getting import fetching, get_lines, steps_lines
     from radstart.weights.inventory import Inventory, inventory_lines, inventory_of
-    from radstart.weights.listing import catalog_lines, entry_lines, family_lines
+    from radstart.weights.listing import catalog_lines, entry_lines, family_lines, set_lines
     from radstart.weights.open import Loaded, load_weights
     from radstart.weights.receipt import Receipt
     from radstart.weights.source import Source
@@ -62,8 +63,9 @@ _NAMES = {
         *("GIVES_SCORES", "Exported", "Network", "export_network", "format_of"),
         *("network_of_weights", "outputs_of"),
     ),
+    "getting": ("fetching", "get_lines", "steps_lines"),
     "inventory": ("Inventory", "inventory_lines", "inventory_of"),
-    "listing": ("catalog_lines", "entry_lines", "family_lines"),
+    "listing": ("catalog_lines", "entry_lines", "family_lines", "set_lines"),
     "whereabouts": ("locate",),
     "open": ("Loaded", "load_weights"),
     "receipt": ("Receipt",),
@@ -94,9 +96,11 @@ __all__ = [
     "export_network",
     "families",
     "family_lines",
+    "fetching",
     "find",
     "find_set",
     "format_of",
+    "get_lines",
     "inventory_lines",
     "inventory_of",
     "load_weights",
@@ -107,9 +111,11 @@ __all__ = [
     "parse_arm",
     "related",
     "resolve_arms",
+    "set_lines",
     "set_names",
     "start_model",
     "stated_convention",
+    "steps_lines",
     "with_heads",
     "with_options",
 ]

@@ -228,6 +228,11 @@ def find_set(text: str) -> str | None:
     return meant.pop() if len(meant) == 1 else None
 
 
+def image_sets() -> tuple[ImageSet, ...]:
+    """Return the image sets, in the catalog's order."""
+    return _catalog().sets
+
+
 def set_names() -> tuple[str, ...]:
     """Return the names of the catalog's image sets."""
     return tuple(known.name for known in _catalog().sets)

@@ -17,10 +17,12 @@ from radstart.weights.catalog import (
     entries,
     families,
     find,
+    image_sets,
 )
 
 WIDTH = 79
 _LABEL = 13  # columns of the labels of `entry_lines`
+_SET = 26  # columns of the names of `set_lines`
 
 CONVENTIONS = {
     "imagenet": "RGB 0..1, then ImageNet's mean and std",
@@ -110,11 +112,11 @@ def entry_lines(name: str, backbone: str = "") -> list[str]:
     family = next(family for family in families() if family.name == entry.family)
     lines = [entry.name, *_wrapped(f"{entry.title}. {family.about}", "  "), ""]
     for label, texts in (*_function(entry), *_origin(entry)):
-        lines += _labelled(label, texts)
+        lines += labelled(label, texts)
     others = [e.name.partition("/")[2] for e in family.entries if e is not entry]
     if others and "/" not in name:
-        lines += _labelled("others", [", ".join(others)])
-    lines += ["", *_labelled("loads", _loads(entry))]
+        lines += labelled("others", [", ".join(others)])
+    lines += ["", *labelled("loads", _loads(entry))]
     return [*lines, *(["", *_next(entry)] if _next(entry) else [])]
 
 
@@ -158,12 +160,33 @@ def _next(entry: Entry) -> list[str]:
     if entry.loadable == "no" or not entry.backbone:
         return []
     file = "" if entry.loadable == "yes" else " --from FILE"
-    compare = "radstart compare DATA --out STUDY --arms "
-    starts = f"random,{entry.name}"
-    fits = len(compare) + len(starts) <= WIDTH
+    return [f"radstart weights get {entry.name}{file}", *compare_lines(entry.name)]
+
+
+def compare_lines(start: str) -> list[str]:
+    """Return the command that compares a start with random values."""
+    compare, starts = "radstart compare DATA --out STUDY --arms ", f"random,{start}"
+    if len(compare) + len(starts) <= WIDTH:
+        return [compare + starts]
+    return [f"{compare[:-8]} \\", f"    --arms {starts}"]
+
+
+def set_lines() -> list[str]:
+    """Return the table of the public image sets, with what each is made from."""
+    lines = ["SET                       WHAT IT IS; MADE FROM", ""]
+    for known in image_sets():
+        from_ = f"; made from {', '.join(known.parents)}" if known.parents else ""
+        hanging = " " * _SET
+        name = f"{known.name:<{_SET - 2}}  "
+        said = _wrapped(known.title + from_, hanging)
+        lines += [name + said[0][_SET:], *said[1:]]
     return [
-        f"radstart weights get {entry.name}{file}",
-        *([compare + starts] if fits else [f"{compare[:-8]} \\", f"    --arms {starts}"]),
+        *lines,
+        "",
+        *_wrapped(
+            f"{len(image_sets())} sets. radstart compare --known-as SET says that DATA is from "
+            "one: arms that were trained on it, or on what it is made from, are then known."
+        ),
     ]
 
 
@@ -233,7 +256,7 @@ def _wrapped(text: str, indent: str = "") -> list[str]:
     )  # fmt: skip
 
 
-def _labelled(label: str, texts: Iterable[str]) -> list[str]:
+def labelled(label: str, texts: Iterable[str]) -> list[str]:
     """Return texts beside a label, each beginning a line of its own; nothing without texts."""
     indent = " " * _LABEL
     lines = [line for text in filter(None, texts) for line in _wrapped(text, indent)]

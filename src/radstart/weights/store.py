@@ -99,10 +99,12 @@ def get(
     folder = folder_of(entry)
     found = held(folder) if given is None else None
     if entry.loadable == "steps" and given is None and found is None:
+        file = entry.url or entry.file or "its file"
         steps = " ".join(f"({k}) {step}" for k, step in enumerate(entry.steps, 1))
         raise RadstartError(
-            f"has to be got by hand. {entry.why} {steps} Then: {command(entry)}", entry.name
-        )
+            f"{file} has to be got by hand. {entry.why} {steps} Then", entry.name,
+            remedy=command(entry),
+        )  # fmt: skip
     _agree(entry, accept)
     if found is not None:
         return found

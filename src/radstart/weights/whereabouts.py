@@ -53,7 +53,7 @@ def locate(
         got = get(entry, offline=offline, progress=progress)
         return source_of_entry(entry, got.path, got.sha256)
     if spec.kind == "hub":
-        return _of_hub(spec.rest, get_hub(spec.rest, offline=offline, progress=progress))
+        return source_of_hub(spec.rest, get_hub(spec.rest, offline=offline, progress=progress))
     return source_of(Path(spec.rest).expanduser())
 
 
@@ -79,7 +79,7 @@ def source_of_entry(entry: Entry, path: Path, sha256: str = "") -> Source:
     )  # fmt: skip
 
 
-def _of_hub(place: str, got: Got) -> Source:
+def source_of_hub(place: str, got: Got) -> Source:
     """Return weights of a repository as its config.json describes them, else as the catalog does.
 
     Where neither knows them, --backbone says what they are.

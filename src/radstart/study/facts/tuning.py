@@ -39,7 +39,7 @@ def grid(prepared: Prepared, runs: list[RunSpec]) -> list[dict[str, Any]]:
                     }
                 )
             continue
-        for rate in LADDER:
+        for rate in sorted({*LADDER, *prepared.recipe.grid}):
             trial = RunSpec(arm.name, policy, budget, 0, rate)
             folder = prepared.folder / "trials" / run_id(prepared, trial)
             if not is_done(folder):
@@ -75,7 +75,7 @@ def edges(grid: list[dict[str, Any]]) -> list[str]:
                 for r in grid
                 if all(r[key] == row[key] for key in ("arm", "policy", "budget"))
             ]
-            if row["value"] in (min(tried), max(tried)):
+            if len(tried) > 1 and row["value"] in (min(tried), max(tried)):
                 cells.append(f"{row['arm']}, {row['policy']}, budget {row['budget']:g}")
     if not cells:
         return []
