@@ -219,7 +219,7 @@ def test_absent_paths_and_strange_folders_are_refused(tmp_path, weights):
     for name, said in (
         ("absent", "no such weights file or folder"),
         ("empty", "no model.safetensors"),
-        ("bare", "neither config.json nor receipt.toml"),
+        ("bare", "no card.toml, config.json or receipt.toml"),
         ("odd", "not timm's local layout .*pretrained_cfg"),
     ):
         with pytest.raises(RadstartError, match=f"{name}.*{said}"):

@@ -9,6 +9,7 @@ from radstart.backbones.build import (
     classifier_keys,
     native_convention,
     state_keys,
+    takes_any_size,
 )
 from radstart.backbones.numerics import (
     Numerics,
@@ -55,5 +56,6 @@ __all__ = [
     "read_numerics",
     "state_keys",
     "state_shapes",
+    "takes_any_size",
     "usable_device",
 ]

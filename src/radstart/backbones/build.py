@@ -51,7 +51,7 @@ def build(backbone: Backbone, outputs: int, seed: int = 0, channels: int = 3) ->
 
     own = {name: value for name, value in backbone.switches.items() if name in SWITCHES}
     arguments: dict[str, Any] = {k: v for k, v in backbone.switches.items() if k not in own}
-    if _has_position_embedding(backbone.name):
+    if takes_any_size(backbone.name):
         arguments.setdefault("dynamic_img_size", True)
     if channels != 3:
         arguments["in_chans"] = channels
@@ -98,7 +98,7 @@ _RELATIVE_ONLY = ("beit_", "beitv2_", "vit_relpos_", "vit_srelpos_")
 
 
 @cache
-def _has_position_embedding(name: str) -> bool:
+def takes_any_size(name: str) -> bool:
     """Whether timm resamples this network's position embedding to the image at hand."""
     return name.startswith(("vit_", "deit", "eva", "beit")) and not name.startswith(_RELATIVE_ONLY)
 

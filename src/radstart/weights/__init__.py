@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         set_names,
     )
     from radstart.weights.convention import Convention, apply_convention, stated_convention
+    from radstart.weights.convert import Converted, convert_weights
     from radstart.weights.export import (
         GIVES_SCORES,
         Exported,
@@ -59,6 +60,7 @@ _NAMES = {
         "set_names",
     ),
     "convention": ("Convention", "apply_convention", "stated_convention"),
+    "convert": ("Converted", "convert_weights"),
     "export": (
         *("GIVES_SCORES", "Exported", "Network", "export_network", "format_of"),
         *("network_of_weights", "outputs_of"),
@@ -79,6 +81,7 @@ __all__ = [
     "Arm",
     "ArmSpec",
     "Convention",
+    "Converted",
     "Entry",
     "Exported",
     "Family",
@@ -90,6 +93,7 @@ __all__ = [
     "ancestry",
     "apply_convention",
     "catalog_lines",
+    "convert_weights",
     "empty_model",
     "entries",
     "entry_lines",

@@ -185,7 +185,8 @@ def _with_head(
             "no trained classifier in this file", str(source.path), f"no {missing[0]}",
             "leave --keep-head out",
         )  # fmt: skip
-    order = torch.tensor(rows)
+    as_it_is = rows == tuple(range(len(adapted[min(classifier)])))
+    order = slice(None) if as_it_is else torch.tensor(rows)
     kept = {name: adapted[name][order] for name in classifier}
     return {**adapted, **kept}, {**wanted, **{name: state[name] for name in classifier}}
 

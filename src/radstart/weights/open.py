@@ -89,7 +89,7 @@ def load_weights(
 
 
 def decided(
-    source: str | Path,
+    source: str | Path | Source,
     *,
     file: str | Path | None = None,
     backbone: str = "",
@@ -102,9 +102,9 @@ def decided(
 ) -> Arm:
     """Return weights that are here with backbone, switches and convention decided, not loaded yet.
 
-    The options are those of `load_weights`.
+    The options are those of `load_weights`; a source that is known already is taken as it is.
     """
-    found = _found(source, file, backbone, offline)
+    found = source if isinstance(source, Source) else find_source(source, file, backbone, offline)
     if origin and origin not in ADAPTERS:
         raise RadstartError("unknown origin", "origin", origin, nearest(origin, ADAPTERS))
     found = replace(found, origin=origin or found.origin, take=take or found.take)
@@ -115,15 +115,25 @@ def decided(
         own = replace(own, switches={**own.switches, **(switches or {})})
         check_name(own.name)
     found = replace(found, backbone=own)
-    arm = of_weights(ArmSpec("", str(source)), found, None)
+    arm = of_weights(ArmSpec("", str(found.path)), found, None)
     known = arm.convention
     if convention:
         known = stated_convention(convention, known.size, "asked for")
+        arm = replace(arm, notes=())  # which say what was assumed
     known = replace(known, size=image_size or known.size)
     return replace(arm, backbone=for_size(arm.backbone, known.size), convention=known)
 
 
-def _found(source: str | Path, file: str | Path | None, backbone: str, offline: bool) -> Source:
+def find_source(
+    source: str | Path, file: str | Path | None = None, backbone: str = "", offline: bool = False
+) -> Source:
+    """Return the weights file that a person means, fetched if need be, and what is stated of it.
+
+    The arguments are those of `load_weights`.
+
+    Raises:
+        RadstartError: not to be had.
+    """
     text = str(source)
     if file is not None:
         entry = find(text, backbone)

@@ -8,6 +8,7 @@ from radstart.backbones import Backbone
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_json, read_toml
 from radstart.core.hashing import file_sha256
+from radstart.weights.card import CARD, read_card
 from radstart.weights.convention import Convention, named, stated_convention
 from radstart.weights.files import existing
 
@@ -42,7 +43,7 @@ class Source:
 
 
 def source_of(path: Path) -> Source:
-    """Read what stands beside the tensors: timm's local layout, a run's folder, or a bare file.
+    """Read what stands beside the tensors: our card, a run's receipt, timm's config.json, nothing.
 
     Raises:
         RadstartError: nothing there, or a folder in no known layout.
@@ -54,15 +55,30 @@ def source_of(path: Path) -> Source:
         raise RadstartError(
             "no model.safetensors in this folder", str(path), remedy="name a file inside it"
         )
+    if (path / CARD).is_file():
+        return _carded(path, tensors)
     if (path / "receipt.toml").is_file():
         return _run(path, tensors)
     if (path / "config.json").is_file():
         return timm_layout(path / "config.json", tensors, "config.json of the weights folder")
     raise RadstartError(
-        "neither config.json nor receipt.toml in this folder",
+        "no card.toml, config.json or receipt.toml in this folder",
         str(path),
         remedy="name the file in it, with --backbone",
     )
+
+
+def _carded(path: Path, tensors: Path) -> Source:
+    card, sha256 = read_card(path), file_sha256(tensors)
+    if card.tensors_sha256 != sha256:
+        raise RadstartError(
+            "these are not the tensors that card.toml speaks of", str(tensors), sha256[:16],
+            "write the folder again: radstart weights convert",
+        )  # fmt: skip
+    return Source(
+        tensors, sha256, card.backbone, card.convention, "timm", entry=card.entry,
+        licence=card.licence, saw=card.saw, classes=card.classes,
+    )  # fmt: skip
 
 
 def _run(path: Path, tensors: Path) -> Source:
