@@ -303,6 +303,7 @@ def test_the_files_grid_leads(made, case):
     assert model.pos_embed.shape == (1, 4, 4, 32)
     assert receipt.switches["img_size"] == 64
     assert receipt.positions == "4 x 4 (64 px) as in the file"
+    assert apart(model, made(case)[2], pixels(64)) < 1e-5
 
 
 def test_a_file_without_positions_needs_the_switch(made):

@@ -260,6 +260,11 @@ SMALL_SAM = {
 }  # fmt: skip
 
 
+FEWER_POSITIONS = {
+    "image_size": 256
+}  # a table of 16 x 16 in the place of 64 x 64, for the sake of time
+
+
 def sam_encoder(*, small, **change):
     """Return transformers' image encoder, its tensors, and the mean over its neck's output."""
     config = transformers.SamVisionConfig(**(SMALL_SAM if small else {}) | change)
@@ -308,7 +313,7 @@ def medsam(folder, *, small=False):
 
 def medsam_hub(folder, *, small=False):
     """MedSAM in transformers' layout."""
-    tensors, features = sam_encoder(small=small)
+    tensors, features = sam_encoder(small=small, **{} if small else FEWER_POSITIONS)
     content = {f"vision_encoder.{name}": tensor for name, tensor in tensors.items()}
     shared = {"shared_image_embedding.positional_embedding": ballast(2, 8)}
     return written(folder, "pytorch_model.bin", content | SAM_REST | shared), features
@@ -330,7 +335,7 @@ def lvm_med_resnet(folder, *, small=False):
 
 def ultrasam(folder, *, small=False):
     """UltraSam: mmdet's checkpoint, its pickled objects already left out."""
-    tensors, features = sam_encoder(small=small)
+    tensors, features = sam_encoder(small=small, **{} if small else FEWER_POSITIONS)
     content = {f"backbone.{as_mmdet(name)}": tensor for name, tensor in tensors.items()}
     content |= {
         "prompt_encoder.label_encoder.label_embedding.weight": ballast(11, 16),
@@ -422,7 +427,7 @@ STANDINS: tuple[StandIn, ...] = (
         "transformers' SamVisionEncoder under SAM's names",
     ),
     _standin(
-        "medsam/samvit_base_patch16-hub", medsam_hub, 1024, "transformers' SamVisionEncoder"
+        "medsam/samvit_base_patch16-hub", medsam_hub, 256, "transformers' SamVisionEncoder"
     ),
     _standin(
         "lvm-med/samvit_base_patch16", lvm_med, 224,
@@ -430,7 +435,7 @@ STANDINS: tuple[StandIn, ...] = (
     ),
     _standin("lvm-med/resnet50", lvm_med_resnet, 64, "torchvision's ResNet50"),
     _standin(
-        "ultrasam/samvit_base_patch16", ultrasam, 1024,
+        "ultrasam/samvit_base_patch16", ultrasam, 256,
         "transformers' SamVisionEncoder under mmpretrain's names, container converted",
     ),
     _standin(

@@ -3,10 +3,10 @@
 The encoder computes at 1024 pixels: 64 x 64 positions, relative positions of 127 steps in the
 blocks that see the whole image, windows of 14 x 14 in the others. timm's `samvit_base_patch16` is
 the same network there, but for the constant of its layer norms, which is switched to SAM's 1e-6.
-A network built with another `img_size` has tables of other shapes: its load is refused. A network
-for 1024 pixels takes images of any multiple of 16; both tables are then resampled at every call,
-the positions bicubically with antialias, the relative ones linearly. Of these SAM's own code does
-the second and refuses the first, so at other sizes no original exists to be equal to.
+The network is built for the file's grid, and keeps the file's tables. It takes images of any
+multiple of 16; at other sizes both tables are resampled at every call, the positions bicubically
+with antialias, the relative ones linearly, and the receipt says so. Of these SAM's own code does
+the second and refuses the first: at other sizes no original exists to be equal to.
 Features are the mean of the neck's 256 channels.
 """
 
