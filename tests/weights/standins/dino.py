@@ -144,8 +144,10 @@ def write_dino_vit(
     return path, functools.partial(vit_features, tensors, heads)
 
 
-def write_dino_resnet50(full: bool, folder: Path) -> tuple[Path, Features]:
-    model = torchvision.models.resnet50()
+def write_dino_resnet50(
+    full: bool, folder: Path, layers: tuple[int, ...] = (3, 4, 6, 3)
+) -> tuple[Path, Features]:
+    model = torchvision.models.resnet.ResNet(torchvision.models.resnet.Bottleneck, list(layers))
     model.fc = torch.nn.Identity()
     randomised(model)
     tensors = dict(model.state_dict())
