@@ -125,6 +125,44 @@ def other_weights(tmp_path):
     return lambda name, **options: write_weights(tmp_path / name, **options)
 
 
+@pytest.fixture
+def alone(monkeypatch, tmp_path):
+    """No proxy, no token and no weights of the person who tests."""
+    from huggingface_hub import close_session, constants
+
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RADSTART_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    yield
+    close_session()
+
+
+@pytest.fixture
+def shelf(alone, monkeypatch, tmp_path, weights):
+    """Return a Shelf: a small catalog and a hub, served from here."""
+    from huggingface_hub import constants
+
+    from radstart.weights import catalog
+    from shelf import Shelf, clear_catalog
+
+    (tmp_path / "served").mkdir()
+    opened = Shelf(tmp_path / "served", weights)
+    monkeypatch.setattr(catalog, "CATALOG", opened.catalog)
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, opened.site.base)
+    monkeypatch.setattr(constants, "ENDPOINT", opened.site.base)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    clear_catalog()
+    yield opened
+    clear_catalog()
+    opened.close()
+
+
 def snapshot(folder):
     """Return (bytes, mtime_ns) of every file below `folder`."""
     return {

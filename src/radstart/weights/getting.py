@@ -45,11 +45,12 @@ def steps_lines(name: str, backbone: str = "") -> list[str]:
     entry = None if name.startswith(HUB) else find(name, backbone)
     if entry is None or entry.loadable != "steps" or held(folder_of(entry)) is not None:
         return []
-    steps = [f"{k}. {step}" for k, step in enumerate((*entry.steps, command(entry)), 1)]
+    steps = [f"{k}. {step}" for k, step in enumerate(entry.steps, 1)]
     above = (("file", entry.file), ("address", entry.url), ("licence", entry.licence))
     known = [line for label, text in above for line in labelled(label, [text])]
     known += labelled("terms", [_terms(entry)])
-    return [entry.name, *known, *labelled("why", [entry.why]), *labelled("steps", steps)]
+    told = [*labelled("why", [entry.why]), *labelled("steps", steps)]
+    return [entry.name, *known, *told, "", f"then: {command(entry)}"]
 
 
 def get_lines(

@@ -1,5 +1,6 @@
 """Weights from a hub repository, with the hub library's own cache, tokens and settings."""
 
+import json
 import logging
 import re
 import warnings
@@ -308,6 +309,10 @@ def _plainly(repo: str, revision: str, file: str = "") -> Iterator[None]:
             where,
             str(error) or type(error).__name__,
             "try again later" if connected else "check the network",
+        ) from error
+    except json.JSONDecodeError as error:
+        raise RadstartError(
+            "what answers is not a hub", where, str(error), "check HF_ENDPOINT, proxy and firewall"
         ) from error
     except UserWarning as error:
         raise RadstartError(str(error), where, remedy="free space, or set HF_HOME") from error
