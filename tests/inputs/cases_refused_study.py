@@ -359,7 +359,7 @@ WEIGHTS = [
             "/no/such/file: no such weights file", "correct the path", "--arms",
             "w=file:/no/such/file"),
     Case("weights-other", "weights of another architecture", bare,
-         "weights do not fit test_vit", "name the right --backbone; nothing was loaded"),
+         "weights do not fit test_vit", "nothing was loaded"),
     Case("weights-config", "a weights folder whose config.json names another architecture",
          lambda work: with_weights(
              work, change=lambda folder: change_config(folder, architecture="test_vit")),
@@ -379,14 +379,14 @@ WEIGHTS = [
     Case("weights-text", "a text file called .pth", file_of("w.pth", b"hello"),
          "w.pth: not a readable weights file", "fetch it again"),
     Case("weights-code", "a pickle that calls something", file_of("w.pth", pickle.dumps(Code())),
-         "holds pickled code, which is not executed", "save its state_dict as safetensors"),
+         "holds pickled code, which is not executed", "radstart weights convert"),
     Case("weights-folder", "a folder without weights",
          lambda work: ((work.place / "E").mkdir(),
                        work.options.extend(["--arms", f"w=file:{work.place / 'E'}"])),
          "no model.safetensors in this folder", "name a file inside it"),
     Case("weights-image-size", "a backbone of another image size",
-         lambda work: work.options.extend(["--backbone", "test_vit3"]),
-         "does not take images of this size", "its own is", leaves=("dataset",)),
+         lambda work: work.options.extend(["--backbone", "test_vit", "--image-size", "40"]),
+         "has patches of 16 pixels", "give a multiple of it"),
 ]  # fmt: skip
 
 REFUSED_STUDY = {

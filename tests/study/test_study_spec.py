@@ -22,13 +22,27 @@ ARM = st.one_of(
     st.builds(ArmSpec, NAME.filter(bool), PATH.map(lambda path: f"file:{path}")),
     st.builds(ArmSpec, NAME.filter(bool), PATH.map(lambda path: f"run:{path}")),
 )
+FED = st.builds(
+    dataclasses.replace,
+    ARM,
+    convention=st.sampled_from(["", "0to1", "caffe-bgr"]),
+    head=st.booleans(),
+    partial=st.lists(NAME, max_size=2).map(tuple),
+)
 COLUMNS = {
     field.name: OPTIONAL for field in dataclasses.fields(DataSpec) if field.name.endswith("_column")
 }
 SPECS = st.builds(
     StudySpec,
-    data=st.builds(DataSpec, path=PATH, labels=st.just("") | PATH, positive=OPTIONAL, **COLUMNS),
-    arm=st.lists(ARM, min_size=1, max_size=3).map(tuple),
+    data=st.builds(
+        DataSpec,
+        path=PATH,
+        labels=st.just("") | PATH,
+        positive=OPTIONAL,
+        known_as=NAME,
+        **COLUMNS,
+    ),
+    arm=st.lists(FED, min_size=1, max_size=3).map(tuple),
     policies=st.lists(st.sampled_from(["full", "frozen"]), min_size=1, unique=True).map(tuple),
     budgets=st.lists(SHARE, min_size=1, max_size=3).map(tuple),
     seeds=st.integers(1, 1000),
@@ -40,7 +54,9 @@ SPECS = st.builds(
     backbone=NAME,
     image_size=st.none() | st.integers(16, 1024),
     epochs=st.integers(1, 10_000),
+    rates=st.lists(SHARE, max_size=2).map(tuple),
     flip=st.booleans(),
+    seen=st.sampled_from(["stop", "mark"]),
     leakage=st.sampled_from(get_args(Leakage)),
     test_fold=NAME,
     validation_fold=NAME,

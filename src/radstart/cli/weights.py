@@ -1,10 +1,13 @@
 """radstart weights: the catalog of starting weights."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Option
+
+from radstart.core.errors import RadstartError
 
 weights = typer.Typer(
     no_args_is_help=True,
@@ -116,3 +119,71 @@ def get_weights(
         progress=Progress(shown=True),
     ):
         print(line)
+
+
+@weights.command()
+def check(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="A file, a folder, or a start as arms have it.")
+    ],
+    entry: Annotated[
+        str, Option("--as", metavar="NAME", help="Catalog's name of what the file is.")
+    ] = "",
+    backbone: Annotated[str, Option(help="timm name, where nothing states it.")] = "",
+    origin: Annotated[str, Option(help="Whose names they are.  [by their layout]")] = "",
+    switch: Annotated[
+        list[str] | None, Option("--switch", help="KEY=VALUE of the network (repeatable).")
+    ] = None,
+    take: Annotated[str, Option(help="Which of several dictionaries of tensors.")] = "",
+    channels: Annotated[
+        int | None, Option(help="1 or 3: of the network's input.  [the file's]")
+    ] = None,
+    allow_partial: Annotated[
+        list[str] | None, Option(help="GLOB of tensors that may be missing or left over.")
+    ] = None,
+    offline: Annotated[bool, Option("--offline", help="Fetch nothing.")] = False,
+) -> None:
+    """Load weights whole, or say why not: the receipt and exit code 0, or one line and 2.
+
+    \b
+    Examples:
+      radstart weights check imagenet/resnet50
+      radstart weights check model.pt --backbone resnet50
+      radstart weights check RadImageNet-ResNet50_notop.h5 --as radimagenet/resnet50-keras
+    """
+    from radstart.weights import load_weights
+
+    _, convention, receipt = load_weights(
+        entry or source,
+        file=source if entry else None,
+        backbone=backbone,
+        origin=origin,
+        switches=_switches(switch or []),
+        take=take,
+        channels=channels,
+        allow_partial=tuple(allow_partial or ()),
+        offline=offline,
+    )
+    for line in receipt.lines():
+        print(line)
+    print(f"{'input':<10} {convention.text()}; {convention.source}")
+
+
+def _switches(texts: list[str]) -> dict[str, str | int | float | bool]:
+    """Return KEY=VALUE texts as switches: true and false, numbers, else text."""
+    found: dict[str, str | int | float | bool] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not (sign and key and value):
+            raise RadstartError("not KEY=VALUE", "--switch", text, "write --switch bn_eps=0.001")
+        found[key] = _value(value)
+    return found
+
+
+def _value(text: str) -> str | int | float | bool:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text

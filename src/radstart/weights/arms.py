@@ -254,7 +254,7 @@ def of_weights(spec: ArmSpec, source: Source, default: Backbone | None) -> Arm:
     if own is None:
         raise RadstartError(
             "these weights do not state their architecture", spec.rest or spec.start, "",
-            "add --backbone, or a config.json in timm's layout",
+            "add --backbone (radstart weights show FILE says what it looks like)",
         )  # fmt: skip
     check_name(own.name)
     own = fitted_backbone(own, source)

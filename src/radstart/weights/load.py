@@ -237,7 +237,7 @@ def _misfit(
         f"missing, {len(unexpected)} unexpected, {len(shapes)} of another shape",
         str(source.path),
         "; ".join(first),
-        "name the right --backbone; nothing was loaded",
+        "nothing was loaded; radstart weights show FILE says what it looks like",
     )
 
 
