@@ -12,7 +12,7 @@ import torch
 
 from radstart.core.errors import RadstartError
 from radstart.weights.hdf5 import Group, read_tree
-from radstart.weights.keras_files import is_keras_archive, read_keras
+from radstart.weights.keras_files import is_keras, read_keras
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "weights"
 real = [
@@ -231,13 +231,12 @@ def test_a_keras_archive(tmp_path):
     blob = keras3(tmp_path / "a.weights.h5", LAYERS).read_bytes()
     path = archive(tmp_path / "a.keras", blob)
 
-    assert is_keras_archive(path)
+    assert is_keras(path)
     plain, packed = read_keras(tmp_path / "a.weights.h5"), read_keras(path)
     assert packed.tensors.keys() == plain.tensors.keys()
     assert all(torch.equal(packed.tensors[k], plain.tensors[k]) for k in plain.tensors)
-    assert not is_keras_archive(archive(tmp_path / "b.zip", blob, name="other.h5"))
-    assert not is_keras_archive(tmp_path / "a.weights.h5")
-    assert not is_keras_archive(tmp_path / "absent")
+    assert not is_keras(archive(tmp_path / "b.zip", blob, name="other.h5"))
+    assert is_keras(tmp_path / "a.weights.h5")
 
 
 def soft(file, folder):

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from radstart.core.errors import RadstartError, short
+from radstart.weights.keras_files import is_keras, read_keras
 from radstart.weights.pickles import asked_globals
 
 Tensors = dict[str, Tensor]
@@ -32,12 +33,14 @@ class Container:
         path: where it stood, "" = the file is that dictionary; "state_dict", "a / b".
         prefix: removed from every name, e.g. "module.".
         beside: names of what else the file holds (optimizer, epoch, ...).
+        version: of the format, as the file says ("Keras 2.4.0, tensorflow"); "" = it does not.
     """
 
     tensors: Tensors
     path: str = ""
     prefix: str = ""
     beside: tuple[str, ...] = field(default=())
+    version: str = ""
 
 
 @lru_cache(maxsize=2)
@@ -54,6 +57,9 @@ def read_container(path: Path, sha256: str = "", take: str = "") -> Container:
     Raises:
         RadstartError: unreadable, a pickled module, no dictionary of tensors, or several of them.
     """
+    if existing(path).is_file() and is_keras(path):
+        keras = read_keras(path)
+        return Container(keras.tensors, keras.path, "", keras.beside, keras.version)
     loaded = _read(path)
     if not isinstance(loaded, Mapping):
         raise RadstartError(
@@ -115,8 +121,6 @@ def _read(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             first = file.read(16)
-        if first.startswith(b"\x89HDF"):
-            raise RadstartError("Keras files are not read yet", str(path))
         if path.suffix == ".safetensors" or (first[8:9] == b"{" and first[:1] != b"\x80"):
             return load_file(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):

@@ -20,6 +20,7 @@ from torch import Tensor
 from radstart.core.errors import RadstartError, short
 from radstart.core.files import os_reason
 from radstart.weights.hdf5 import Array, Group, read_tree
+from radstart.weights.sniff import kind_of
 
 ARCHIVED = "model.weights.h5"
 
@@ -42,8 +43,17 @@ class KerasWeights:
     beside: tuple[str, ...]
 
 
-def is_keras_archive(path: Path) -> bool:
-    """Return whether a file is Keras 3's `.keras` archive (torch's files are zips as well)."""
+def is_keras(path: Path) -> bool:
+    """Return whether a file is read here: HDF5, or Keras 3's `.keras` archive.
+
+    Raises:
+        RadstartError: it cannot be read.
+    """
+    kind = kind_of(path)
+    return kind == "hdf5" or (kind == "zip" and _is_archive(path))
+
+
+def _is_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return ARCHIVED in archive.namelist()
@@ -59,7 +69,7 @@ def read_keras(path: Path) -> KerasWeights:
             there (see `read_tree`).
     """
     try:
-        data = _archived(path) if is_keras_archive(path) else np.fromfile(path, np.uint8)
+        data = _archived(path) if _is_archive(path) else np.fromfile(path, np.uint8)
     except OSError as error:
         raise RadstartError("cannot read", str(path), os_reason(error), "check the path") from error
     tree = read_tree(data, str(path))

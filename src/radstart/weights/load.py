@@ -1,6 +1,6 @@
 """Tensors into a network, whole or not at all, with a receipt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -162,7 +162,7 @@ def load_whole(
         stem=stem_text,
         positions=positions,
         head=left_out,
-        notes=tuple(_doubts(adapted, filled)),
+        notes=tuple(_notes(container, adapted, filled)),
     )
 
 
@@ -202,18 +202,25 @@ def _check_values(tensors: Tensors, source: Source) -> None:
             raise RadstartError(
                 "holds values that are not finite", str(source.path), name, "fetch it again"
             )
-        if name.endswith(("running_var", "moving_variance:0")) and tensor.min() < 0:
+        if name.endswith(("running_var", "moving_variance")) and tensor.min() < 0:
             raise RadstartError(
                 "holds a negative variance", str(source.path), name, "fetch it again"
             )
 
 
-def _doubts(adapted: Tensors, filled: list[str]) -> list[str]:
-    """Return notes on tensors that look as if nothing had been learned."""
+def _notes(container: Container, adapted: Tensors, filled: list[str]) -> Iterator[str]:
+    """Yield what the file says of itself, and which tensors hold nothing that was learned."""
+    if container.version:
+        yield f"the file says: {container.version}"
+    places = {tensor.data_ptr() for tensor in container.tensors.values()}
+    made = [
+        n for n in filled if adapted[n].data_ptr() not in places and bool(adapted[n].eq(1).all())
+    ]
+    if made:
+        yield f"{len(made)} scales are ones: its network has none there, the first {made[0]}"
     zero = [n for n in filled if adapted[n].dim() > 1 and not adapted[n].any()]
-    if not zero:
-        return []
-    return [f"{len(zero)} weight tensors are all zero, the first {zero[0]}"]
+    if zero:
+        yield f"{len(zero)} weight tensors are all zero, the first {zero[0]}"
 
 
 def _misfit(

@@ -15,6 +15,7 @@ from radstart.weights.adapters import (
     hf_dinov3,
     hf_sam,
     hf_swin,
+    keras,
     lvm_med,
     mae,
     medclip_resnet,
@@ -36,6 +37,7 @@ from radstart.weights.adapters.adapter import Adapter, Tensors
 ADAPTERS: dict[str, Adapter] = {
     adapter.name: adapter
     for adapter in (
+        keras.ADAPTER,
         openclip.ADAPTER,
         openai_clip.ADAPTER,
         hf_swin.ADAPTER,
