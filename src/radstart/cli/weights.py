@@ -1,13 +1,10 @@
-"""radstart weights: the catalog of starting weights."""
+"""radstart weights: the catalog of starting weights, and files of them."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Option
-
-from radstart.core.errors import RadstartError
 
 weights = typer.Typer(
     no_args_is_help=True,
@@ -49,22 +46,34 @@ def list_weights(
 @weights.command()
 def show(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="FAMILY/WEIGHTS of the catalog, or FAMILY alone.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="FAMILY/WEIGHTS of the catalog, FAMILY alone, or a FILE."
+        ),
     ],
     backbone: Annotated[
         str, Option(help="Of a family alone: timm name of the backbone.  [the family's default]")
     ] = "",
+    take: Annotated[
+        str, Option(help="Of a file: which dictionary of tensors, where it holds several.")
+    ] = "",
+    tensors: Annotated[bool, Option("--tensors", help="Of a file: list every tensor.")] = False,
 ) -> None:
     """Everything about some weights: inputs in use, what they have seen, licence, next steps.
+
+    Of a FILE (or a folder with one): its container, its tensors stage by stage, values that look
+    wrong or never trained, and the nearest of all backbones by shapes, with what would be missing.
+    Nothing in it is executed.
 
     \b
     Examples:
       radstart weights show radimagenet/resnet50
       radstart weights show imagenet --backbone convnext_tiny
+      radstart weights show checkpoint.pth
     """
-    from radstart.weights import entry_lines
+    from radstart.weights import shown_lines
 
-    for line in entry_lines(name, backbone):
+    for line in shown_lines(name, backbone, take, tensors):
         print(line)
 
 
@@ -151,14 +160,14 @@ def check(
       radstart weights check model.pt --backbone resnet50
       radstart weights check RadImageNet-ResNet50_notop.h5 --as radimagenet/resnet50-keras
     """
-    from radstart.weights import load_weights
+    from radstart.weights import load_weights, read_switches
 
     _, convention, receipt = load_weights(
         entry or source,
         file=source if entry else None,
         backbone=backbone,
         origin=origin,
-        switches=_switches(switch or []),
+        switches=read_switches(switch or []),
         take=take,
         channels=channels,
         allow_partial=tuple(allow_partial or ()),
@@ -169,21 +178,115 @@ def check(
     print(f"{'input':<10} {convention.text()}; {convention.source}")
 
 
-def _switches(texts: list[str]) -> dict[str, str | int | float | bool]:
-    """Return KEY=VALUE texts as switches: true and false, numbers, else text."""
-    found: dict[str, str | int | float | bool] = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not (sign and key and value):
-            raise RadstartError("not KEY=VALUE", "--switch", text, "write --switch bn_eps=0.001")
-        found[key] = _value(value)
-    return found
+@weights.command()
+def convert(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="A file, a folder, or a start as arms have it.")
+    ],
+    out: Annotated[Path, Option(help="Folder to be made.")],
+    entry: Annotated[
+        str, Option("--as", metavar="NAME", help="Catalog's name of what the file is.")
+    ] = "",
+    backbone: Annotated[str, Option(help="timm name of the backbone.  [as stated]")] = "",
+    origin: Annotated[str, Option(help="Whose names the tensors have.  [recognised]")] = "",
+    switch: Annotated[
+        list[str] | None, Option(help="NAME=VALUE, e.g. bn_eps=0.001, pad_type=same; repeatable.")
+    ] = None,
+    take: Annotated[str, Option(help="Which dictionary of tensors, if there are several.")] = "",
+    convention: Annotated[str, Option(help="Of the input: imagenet, -1to1, ...  [stated]")] = "",
+    image_size: Annotated[int | None, Option(help="Of the input, pixels.  [as stated]")] = None,
+    classes: Annotated[str, Option(help="Of the classifier, in order, with commas.")] = "",
+    name: Annotated[str, Option(help="Of the weights.  [the catalog's, else the folder's]")] = "",
+    licence: Annotated[str, Option(help="In words.  [as stated]")] = "",
+    saw: Annotated[str, Option(help="Sets they were trained on, with commas.  [as stated]")] = "",
+    trust: Annotated[
+        bool, Option("--trust", help="Open a pickled network: THIS RUNS THE FILE'S CODE.")
+    ] = False,
+    offline: Annotated[bool, Option("--offline", help="Open no connection.")] = False,
+) -> None:
+    """Write weights as a folder that says everything about itself.
+
+    OUT holds model.safetensors (whole, timm's names, three channels), card.toml (architecture,
+    switches, input, origin, licence, what they have seen) and timm's config.json: plain
+    timm.create_model("local-dir:OUT", pretrained=True) then computes the same, which is tried, or
+    refuses where timm has no way to say what the network needs. An arm of it: NAME=file:OUT.
+
+    Pickled networks are refused: opening one runs code that it brings along. Where you trust its
+    origin, --trust does so once, in a process of its own, as far as possible without network,
+    other files, programs and your environment; out come plain tensors.
+
+    \b
+    Examples:
+      radstart weights convert checkpoint.pth --backbone resnet50 --out W
+      radstart weights convert mobilenet.pth --backbone mobilenetv3_small_100 \\
+          --switch bn_eps=0.001 --convention imagenet --out W
+      radstart weights convert nih.pt --as torchxrayvision/densenet121-res224-nih \\
+          --trust --out W
+    """
+    from radstart.core.progress import Progress
+    from radstart.weights import convert_weights, read_switches
+
+    done = convert_weights(
+        entry or source,
+        out,
+        file=source if entry else None,
+        backbone=backbone,
+        origin=origin,
+        switches=read_switches(switch or []),
+        take=take,
+        convention=convention,
+        image_size=image_size,
+        classes=_words(classes),
+        name=name,
+        licence=licence,
+        saw=_words(saw),
+        trust=trust,
+        offline=offline,
+        progress=Progress(shown=True),
+    )
+    for line in done.lines():
+        print(line)
 
 
-def _value(text: str) -> str | int | float | bool:
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    return text
+@weights.command("export")
+def export_weights(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="SOURCE", help="STUDY/runs/ID, a weights folder, or a name."),
+    ],
+    out: Annotated[Path, Option(help="File to be written, .onnx or .pt2.")],
+    format: Annotated[  # noqa: A002 - the option's name
+        str, Option(help="onnx, torch.  [by the ending of --out]")
+    ] = "",
+    backbone: Annotated[
+        str, Option(help="timm name of the backbone, where weights do not state it.")
+    ] = "",
+    colour: Annotated[
+        bool | None,
+        Option("--colour/--grey", help="What pixels it takes.  [as the study's images]"),
+    ] = None,
+) -> None:
+    """Write a run, or weights, as one file with the input convention inside.
+
+    The file takes pixels, uint8 0..255: (B, S, S) grey or (B, S, S, 3) RGB, resized to S with the
+    aspect kept and padded with black; scale, mean, order and channels are inside and cannot be got
+    wrong. It gives logits and probabilities in the order of the classes, which stand in the file
+    with the convention and where it is from (weights without a classifier: features). A frozen
+    run is its network with the probe. What is written was compared with PyTorch, and a run with
+    its own scores. ONNX needs: pip install 'radstart[export]'.
+
+    \b
+    Examples:
+      radstart weights export STUDY/runs/4f1c22ab90de --out model.onnx
+      radstart weights export STUDY/runs/4f1c22ab90de --out model.pt2
+      radstart weights export WEIGHTS_FOLDER --grey --out backbone.onnx
+    """
+    from radstart.study import export
+
+    for line in export(source, out, format, colour, backbone).lines():
+        print(line)
+
+
+def _words(text: str) -> list[str]:
+    """Return what stands between commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -42,6 +42,7 @@ def export(
     out: str | Path,
     format: str = "",  # noqa: A002 - the option's name
     colour: bool | None = None,
+    backbone: str = "",
 ) -> Exported:
     """Write a run of a study, or starting weights, as one file with the convention inside.
 
@@ -56,6 +57,7 @@ def export(
         format: "onnx", "torch"; "" = by the ending of `out` (.onnx, .pt2).
         colour: whether the file is to take colour; None = as the study's images, else as the
             network's own channels.
+        backbone: timm's name, where weights do not state it.
 
     Raises:
         RadstartError: no such run or weights, a run without a model, its weights are gone, or the
@@ -66,7 +68,7 @@ def export(
     if (folder / "spec.toml").is_file() and (folder / "receipt.toml").is_file():
         network = network_of_run(folder, colour)
     else:
-        network = network_of_weights(str(source), colour)
+        network = network_of_weights(str(source), colour, backbone)
     return export_network(network, Path(out), format)
 
 

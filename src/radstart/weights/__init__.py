@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         set_names,
     )
     from radstart.weights.convention import Convention, apply_convention, stated_convention
-    from radstart.weights.convert import Converted, convert_weights
+    from radstart.weights.convert import Converted, convert_weights, read_switches
     from radstart.weights.export import (
         GIVES_SCORES,
         Exported,
@@ -44,7 +44,13 @@ if TYPE_CHECKING:
     )
     from radstart.weights.getting import fetching, get_lines, steps_lines
     from radstart.weights.inventory import Inventory, inventory_lines, inventory_of
-    from radstart.weights.listing import catalog_lines, entry_lines, family_lines, set_lines
+    from radstart.weights.listing import (
+        catalog_lines,
+        entry_lines,
+        family_lines,
+        set_lines,
+        shown_lines,
+    )
     from radstart.weights.open import Loaded, load_weights
     from radstart.weights.receipt import Receipt
     from radstart.weights.source import Source
@@ -60,14 +66,14 @@ _NAMES = {
         "set_names",
     ),
     "convention": ("Convention", "apply_convention", "stated_convention"),
-    "convert": ("Converted", "convert_weights"),
+    "convert": ("Converted", "convert_weights", "read_switches"),
     "export": (
         *("GIVES_SCORES", "Exported", "Network", "export_network", "format_of"),
         *("network_of_weights", "outputs_of"),
     ),
     "getting": ("fetching", "get_lines", "steps_lines"),
     "inventory": ("Inventory", "inventory_lines", "inventory_of"),
-    "listing": ("catalog_lines", "entry_lines", "family_lines", "set_lines"),
+    "listing": ("catalog_lines", "entry_lines", "family_lines", "set_lines", "shown_lines"),
     "whereabouts": ("locate",),
     "open": ("Loaded", "load_weights"),
     "receipt": ("Receipt",),
@@ -113,10 +119,12 @@ __all__ = [
     "network_of_weights",
     "outputs_of",
     "parse_arm",
+    "read_switches",
     "related",
     "resolve_arms",
     "set_lines",
     "set_names",
+    "shown_lines",
     "start_model",
     "stated_convention",
     "steps_lines",

@@ -151,6 +151,32 @@ def _is_plain(found: Source, take: str) -> bool:
     return True
 
 
+def read_switches(texts: Sequence[str]) -> dict[str, Switch]:
+    """Read switches as a person writes them: KEY=VALUE, VALUE a number, true, false or a word.
+
+    Raises:
+        RadstartError: no KEY=VALUE.
+    """
+    found: dict[str, Switch] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise RadstartError("not KEY=VALUE", "--switch", text, "write --switch bn_eps=0.001")
+        found[key] = _value(value)
+    return found
+
+
+def _value(text: str) -> Switch:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
 def _set_named(text: str) -> str:
     """Return the catalog's name of a set.
 

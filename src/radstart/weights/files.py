@@ -132,7 +132,7 @@ def _read(path: Path) -> Any:
         raise RadstartError(
             "holds pickled code, which is not executed", str(path),
             short("asks for " + ", ".join(asked_globals(path)), 300),
-            "where you trust it, convert it once: radstart weights convert FILE --trust",
+            "where you trust it, convert it: radstart weights convert FILE --trust --out FOLDER",
         ) from error  # fmt: skip
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise RadstartError(

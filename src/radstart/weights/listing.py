@@ -3,6 +3,7 @@
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from radstart.core.errors import RadstartError, nearest
@@ -97,6 +98,29 @@ def family_lines(name: str) -> list[str]:
         lines += [line, *([f"    {_backbone(entry)}"] if own_backbone else [])]
     default = f" {family.name} alone means {family.default}." if len(family.entries) > 1 else ""
     return [*lines, "", *_wrapped(f"radstart weights show NAME says all about one.{default}")]
+
+
+def shown_lines(
+    name: str, backbone: str = "", take: str = "", every: bool = False
+) -> Iterable[str]:
+    """Return what there is to know of an entry of the catalog, else of a file or folder.
+
+    Args:
+        name: of the catalog, or a path.
+        backbone: of a family alone, timm's name.
+        take: which dictionary of tensors, where a file holds several.
+        every: list each tensor of a file.
+
+    Raises:
+        RadstartError: neither, or a file that is no weights file.
+    """
+    path = Path(name).expanduser()
+    family = name.partition("/")[0].casefold()
+    if any(known.name == family for known in families()) or not path.exists():
+        return entry_lines(name, backbone)
+    from radstart.weights.inventory import inventory_lines, inventory_of
+
+    return inventory_lines(inventory_of(path, take), every)
 
 
 def entry_lines(name: str, backbone: str = "") -> list[str]:
