@@ -92,6 +92,14 @@ def test_counters_constants_and_single_numbers_stay():
     assert not any(drawn[name] is tensor for name, tensor in tensors.items())
 
 
+def test_rotary_periods_stay():
+    """They belong to the architecture: a negative period would be another one."""
+    tensors = {"rope.periods": torch.rand(16), "blocks.0.norm1.weight": torch.rand(16)}
+    drawn = moments_like(tensors, 0)
+    assert torch.equal(drawn["rope.periods"], tensors["rope.periods"])
+    assert not torch.equal(drawn["blocks.0.norm1.weight"], tensors["blocks.0.norm1.weight"])
+
+
 def test_half_precision_keeps_its_dtype():
     """The moments hold as far as the dtype can say."""
     old = torch.from_numpy(np.random.default_rng(0).normal(2, 3, 4000)).to(torch.bfloat16)

@@ -11,21 +11,23 @@ from torch import Tensor
 
 from radstart.core.random import stream
 
+FIXED = ("rope.periods",)
+"""Endings of names whose values belong to the architecture: no training moves them."""
+
 
 def moments_like(tensors: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
     """Return tensors of the same names, shapes and dtypes with redrawn values.
 
     Every floating tensor keeps its own mean and (population) variance exactly, up to rounding;
     none of its values in its place. Running variances stay positive (log-normal), all others are
-    normal. A
-    tensor whose values are all equal has nothing to redraw and stays; counters
-    (`num_batches_tracked`) stay.
+    normal. A tensor whose values are all equal has nothing to redraw and stays; counters
+    (`num_batches_tracked`) and what is FIXED stay.
     """
     return {name: _redraw(name, tensor, seed) for name, tensor in tensors.items()}
 
 
 def _redraw(name: str, tensor: Tensor, seed: int) -> Tensor:
-    if not tensor.is_floating_point() or tensor.numel() < 2:
+    if not tensor.is_floating_point() or tensor.numel() < 2 or name.endswith(FIXED):
         return tensor.clone()
     values = tensor.detach().to(torch.float64).numpy()
     mean, spread = float(values.mean()), float(values.std())
