@@ -1,4 +1,4 @@
-"""Weights are fetched once, held, taken in by hand; terms are accepted; get says what comes next."""
+"""Weights are fetched once and held, or taken in by hand; terms; what `weights get` prints."""
 
 import hashlib
 import shutil

@@ -64,15 +64,14 @@ def overlaps(
 def _of_runs(weights: Path, dataset: Dataset, parts: Parts, data: DataSpec) -> Iterator[str]:
     """Say which test images, or patients, a run was trained on, and those that it started from."""
     asked: list[Path] = []
-    what = "this run"
     while True:
         run = weights if weights.is_dir() else weights.parent
         if run in asked or not (run / "receipt.toml").is_file():
             return
+        what = f"run {run.name}, which it started from," if asked else "this run"
         asked.append(run)
         if said := _of_run(run, dataset, parts, data):
             yield f"{what} was trained on {said}"
-        what = f"run {run.name}, which it started from," if len(asked) == 1 else what
         kind, _, rest = str(read_toml(run / "receipt.toml").get("start", "")).partition(":")
         if kind not in ("file", "run"):
             return

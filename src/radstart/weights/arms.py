@@ -27,6 +27,7 @@ from radstart.weights.moments import moments_like
 from radstart.weights.positions import for_size
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source
+from radstart.weights.store import hub_place
 from radstart.weights.whereabouts import family_names, is_family, locate
 
 HEAD_KEPT = "brings its trained classifier"
@@ -123,7 +124,11 @@ def parse_arm(text: str) -> ArmSpec:
         raise RadstartError("incomplete start", "arms", start, f"write {STARTS[spec.kind].form}")
     if named:
         return ArmSpec(named.group(1).strip(), start)
-    path_like = spec.kind in ("file", "run", "hub")
+    if spec.kind == "hub":
+        repo, _, revision = hub_place(spec.rest)
+        short = repo.partition("/")[2]
+        return ArmSpec(short if revision == "main" else f"{short}@{revision}", start)
+    path_like = spec.kind in ("file", "run")
     return ArmSpec(Path(spec.rest).name or start if path_like else start, start)
 
 
