@@ -172,7 +172,7 @@ CASES = (
     ),
     Case(
         "InceptionV3", "inception_v3", 96, entry="radimagenet/inception_v3-keras",
-        file="RadImageNet-InceptionV3_notop.h5", first=94, slow=False,
+        file="RadImageNet-InceptionV3_notop.h5", first=94,
     ),
     Case(
         "InceptionResNetV2", "inception_resnet_v2", 96, entry="radimagenet/inception_resnet_v2",
