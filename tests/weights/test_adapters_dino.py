@@ -305,11 +305,30 @@ def test_biases_of_keys_are_refused_unless_masked(load, tensors):
         load(bare, name, switches, size)
 
 
+@pytest.mark.parametrize("network", ["", "_qkvb"])
+def test_biases_behind_a_mask_of_zeros_are_none(load, tensors, network):
+    """Files of Meta's are seen whose masks are zero everywhere: the bias's values do not count."""
+    found, features, name, switches, size = tensors("dinov3")
+    for block in range(2):
+        found[f"blocks.{block}.attn.qkv.bias"] = torch.ones(288)
+        found[f"blocks.{block}.attn.qkv.bias_mask"] = torch.zeros(288)
+    assert apart(load(found, name + network, switches, size), features, size) <= 1e-5
+
+
 def test_zero_biases_fit_either_network(load, tensors):
     """The published files of S, B and L hold zeros: both of timm's nets compute the same."""
     found, features, name, switches, size = tensors("dinov3")
     assert "blocks.0.attn.qkv.bias" in found
     assert apart(load(found, f"{name}_qkvb", switches, size), features, size) <= 1e-5
+
+
+def test_the_stand_ins_periods_are_the_published_ones():
+    """Heads of 64 channels, as every published ViT but the largest has them."""
+    periods = dino.rounded_periods(dino.dinov3_original(128, 2, 1))
+    assert periods.tolist() == [
+        1.0, 1.3359375, 1.78125, 2.375, 3.15625, 4.21875, 5.625, 7.5,
+        10.0, 13.3125, 17.75, 23.75, 31.625, 42.25, 56.25, 75.0,
+    ]  # fmt: skip
 
 
 def test_norm_of_a_local_crop_is_left_out(load, tensors):

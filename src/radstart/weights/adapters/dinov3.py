@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from radstart.backbones import Backbone, Switch, state_keys
 from radstart.core.errors import RadstartError
@@ -58,15 +57,20 @@ def adapt(tensors: Tensors, backbone: str) -> Tensors:
 def _biases(tensors: Tensors, attention: str, keys: frozenset[str], backbone: str) -> Tensors:
     """Return what becomes of one `qkv.bias`, (3 C,): `q_bias` and `v_bias`, or itself if zero.
 
-    What a `bias_mask` of zeros takes out counts as zero: the original multiplies by it.
+    What zeros of a `bias_mask` take out is zero: the original multiplies by it.
     """
     name = f"{attention}qkv.bias"
-    bias = tensors[name]
-    query, _, value = bias.chunk(3)
-    if _masked(tensors, name, bias).chunk(3)[1].any():
+    mask = tensors.get(f"{name}_mask", torch.ones(()))
+    query, key, value = tensors[name].chunk(3)
+    kept = (mask != 0).expand_as(tensors[name]).chunk(3)
+    if (key * kept[1]).any():
         raise RadstartError(
             "biases of keys are not zero: the network has none", name, remedy="not DINOv3"
         )
+    query, value = (
+        part if bool(own.all()) else part * own
+        for part, own in ((query, kept[0]), (value, kept[2]))
+    )
     if f"{attention}q_bias" in keys:
         return {f"{attention}q_bias": query, f"{attention}v_bias": value}
     if bool(query.any()) or bool(value.any()):
@@ -76,12 +80,7 @@ def _biases(tensors: Tensors, attention: str, keys: frozenset[str], backbone: st
             name,
             f"name {backbone.removesuffix('_qkvb')}_qkvb",
         )
-    return {name: bias}
-
-
-def _masked(tensors: Tensors, name: str, bias: Tensor) -> Tensor:
-    mask = tensors.get(f"{name}_mask")
-    return bias if mask is None else torch.where(mask == 0, torch.zeros_like(bias), bias)
+    return {name: tensors[name]}
 
 
 def switches(backbone: str) -> Mapping[str, Switch]:
@@ -98,7 +97,7 @@ ADAPTER = Adapter(
     adapt=adapt,
     remainder=(
         *REMAINDER,
-        "blocks.*.attn.qkv.bias",  # zero, or refused
+        "blocks.*.attn.qkv.bias",  # zero or masked, or refused
         "blocks.*.attn.qkv.bias_mask",
         "local_cls_norm.*",  # of local crops, in training alone
         "norms.3.*",  # `norm` again
