@@ -220,6 +220,11 @@ def test_plain_tensors_ask_for_nothing(tmp_path):
             ("boneage_cnn_rsna_torch", "torch_model.pt", "never trained: PyTorch's uniform start"),
             ("boneage_cnn_rsna_torch", "torch_model_male.pt", "first 5x5 from 1 channel"),
             ("resnet20_cifar10_torch", "resnet20-12fca82f.th", "a CIFAR ResNet-20"),
+            (
+                "mobilenetv1_025_imagenet_keras_notop",
+                "mobilenet_2_5_224_tf_no_top.h5",
+                "mobilenetv1_025: loads whole by keras's names",
+            ),
         )
     ],
 )

@@ -183,6 +183,24 @@ def test_what_is_no_weights_file_is_refused_in_one_line(tmp_path, name, content)
         start(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><html>", r"a web page.*login"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS.*git lfs pull"),
+        (b"\x1c\x00\x00\x00TFL3" + bytes(64), "TensorFlow Lite"),
+        (b"\x1f\x8b\x08" + bytes(64), "an archive.*unpack"),
+        (b"hello", "no format that is known"),
+    ],
+)
+def test_what_came_instead_of_weights_is_named(tmp_path, content, said):
+    """A page, a pointer, another program's model: by their first bytes, never executed."""
+    (tmp_path / "w.pth").write_bytes(content)
+
+    with pytest.raises(RadstartError, match=f"w.pth: not a readable weights file.*{said}"):
+        start(tmp_path / "w.pth")
+
+
 def test_a_file_of_something_else_is_refused(tmp_path):
     """Lists and numbers are no tensors by name."""
     torch.save([torch.ones(2)], tmp_path / "list.pt")

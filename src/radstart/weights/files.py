@@ -18,10 +18,27 @@ from torch import Tensor
 from radstart.core.errors import RadstartError, short
 from radstart.weights.keras_files import is_keras, read_keras
 from radstart.weights.pickles import asked_globals
+from radstart.weights.sniff import Kind, damage_of, kind_of
 
 Tensors = dict[str, Tensor]
 WRAPPERS = ("module.", "_orig_mod.")
 DEPTH = 4  # dictionaries inside dictionaries
+FETCH = "fetch it again, or save its state_dict as safetensors"
+_MADE_OF = "start from the weights that it was made of"
+OTHERS: dict[Kind, tuple[str, str]] = {
+    "empty": ("an empty file", FETCH),
+    "html": ("a web page", "fetch it again: a login, a form or an error came in its place"),
+    "lfs pointer": ("a pointer of Git LFS", "fetch the file itself: git lfs pull"),
+    "gzip": ("an archive", "unpack it"),
+    "tar": ("an archive", "unpack it"),
+    "zip": ("an archive", "unpack it"),
+    "numpy npz": ("NumPy arrays", "save them as safetensors, under timm's names"),
+    "onnx": ("an ONNX model: norms are folded into it", _MADE_OF),
+    "tflite": ("a TensorFlow Lite model: norms are folded into it", _MADE_OF),
+    "torchscript": ("a TorchScript program", "save its state_dict as safetensors"),
+    "unknown": ("no format that is known here", FETCH),
+}
+"""What a file may be instead of weights, and what to do then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,28 +135,30 @@ def _chosen(
 
 
 def _read(path: Path) -> Any:
+    kind = kind_of(path)
+    if kind in OTHERS:
+        raise _unreadable(path, *OTHERS[kind])
+    if damage := damage_of(path):
+        raise _unreadable(path, damage)
     try:
-        with path.open("rb") as file:
-            first = file.read(16)
-        if path.suffix == ".safetensors" or (first[8:9] == b"{" and first[:1] != b"\x80"):
+        if kind == "safetensors":
             return load_file(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # of pickle protocols; what matters is raised
-            return torch.load(
-                path, map_location="cpu", weights_only=True, mmap=first.startswith(b"PK")
-            )
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "torch zip")
     except pickle.UnpicklingError as error:
         raise RadstartError(
             "holds pickled code, which is not executed", str(path),
-            short("asks for " + ", ".join(asked_globals(path)), 300),
+            short("asks for " + (", ".join(asked_globals(path)) or "more than tensors"), 300),
             "where you trust it, convert it: radstart weights convert FILE --trust --out FOLDER",
         ) from error  # fmt: skip
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise RadstartError(
-            "not a readable weights file", str(path),
-            "no such format" if isinstance(error, KeyError) else str(error).split("\n")[0],
-            "fetch it again, or save its state_dict as safetensors",
-        ) from error  # fmt: skip
+        got = "no such format" if isinstance(error, KeyError) else str(error).split("\n")[0]
+        raise _unreadable(path, short(got, 120)) from error
+
+
+def _unreadable(path: Path, got: str, remedy: str = FETCH) -> RadstartError:
+    return RadstartError("not a readable weights file", str(path), got, remedy)
 
 
 def existing(path: Path) -> Path:

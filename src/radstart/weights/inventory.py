@@ -19,7 +19,7 @@ from radstart.weights.sniff import kind_of
 
 MOST_GROUPS, FEW_GROUPS = 24, 10
 COUNTER = "num_batches_tracked"
-SEPARATOR = re.compile(r"[./]")
+POINTS, UNDERSCORES = re.compile(r"[./]"), re.compile(r"[./_]")
 Stage = tuple[str, ...]
 
 
@@ -69,6 +69,7 @@ class Inventory:
         origin: the layout that the names are in, and what that is.
         tensors: in the file's order.
         groups: the same by stage.
+        version: of the format, as the file says; "" = it does not.
         doubts: what is odd about their values.
         nearest: backbones that they could belong to, the best first; empty where none is near.
         described: what kind of network it is, in words.
@@ -84,6 +85,7 @@ class Inventory:
     origin: tuple[str, str]
     tensors: tuple[TensorFact, ...]
     groups: tuple[Group, ...]
+    version: str
     doubts: tuple[Doubt, ...]
     nearest: tuple[Likeness, ...]
     described: str
@@ -119,6 +121,7 @@ def inventory_of(path: Path, take: str = "") -> Inventory:
         origin=(adapter.name, adapter.about),
         tensors=facts,
         groups=tuple(grouped(facts)),
+        version=container.version,
         doubts=doubts(tensors),
         nearest=nearest_backbones(tensors),
         described=described(tensors),
@@ -136,13 +139,16 @@ def grouped(facts: tuple[TensorFact, ...], most: int = MOST_GROUPS) -> Iterator[
 
     A stage is the beginning of names. Beginning with all, the stage with the most numbers is told
     apart as long as there are few enough, and into single layers only where there are very few.
+    Names without points (Keras's) are taken apart at their underscores.
     """
     counted = tuple(fact for fact in facts if not fact.name.endswith(COUNTER))
+    flat = len(_parted(1, counted, POINTS)) > most
+    separator = UNDERSCORES if flat else POINTS
     stages: dict[Stage, tuple[TensorFact, ...]] = {(): counted} if counted else {}
     settled: set[Stage] = set()
     while open_ := [stage for stage in stages if stage not in settled]:
         largest = max(open_, key=lambda stage: sum(fact.numbers for fact in stages[stage]))
-        parts = _parted(len(largest) + 1, stages[largest])
+        parts = _parted(len(largest) + 1, stages[largest], separator)
         count = len(stages) + len(parts) - 1
         layers = len(stages[largest]) < 5 * len(parts)
         if largest in parts or (largest and count > (FEW_GROUPS if layers else most)):
@@ -155,17 +161,26 @@ def grouped(facts: tuple[TensorFact, ...], most: int = MOST_GROUPS) -> Iterator[
         yield _group(stage, held)
 
 
-def _parted(depth: int, facts: tuple[TensorFact, ...]) -> dict[Stage, tuple[TensorFact, ...]]:
+def _parted(
+    depth: int, facts: tuple[TensorFact, ...], separator: re.Pattern[str]
+) -> dict[Stage, tuple[TensorFact, ...]]:
     """Return the facts by the first `depth` parts of their names."""
     parts: dict[Stage, list[TensorFact]] = {}
     for fact in facts:
-        parts.setdefault(tuple(SEPARATOR.split(fact.name)[:-1][:depth]), []).append(fact)
+        parts.setdefault(tuple(separator.split(_module(fact.name))[:depth]), []).append(fact)
     return {stage: tuple(held) for stage, held in parts.items()}
 
 
+def _module(name: str) -> str:
+    """Return the name of a tensor's layer: what stands before its last point or slash."""
+    return re.sub(r"[./]?[^./]*$", "", name)
+
+
 def _group(stage: Stage, facts: tuple[TensorFact, ...]) -> Group:
+    first = facts[0].name
+    beginning = first[: sum(map(len, stage)) + max(0, len(stage) - 1)]
     return Group(
-        name=".".join(stage) or (facts[0].name if len(facts) == 1 else "(no stage)"),
+        name=beginning or (first if len(facts) == 1 else "(no stage)"),
         tensors=len(facts),
         numbers=sum(fact.numbers for fact in facts),
         bytes=sum(fact.bytes for fact in facts),
@@ -207,6 +222,8 @@ def _row(name: str, text: str, width: int) -> list[str]:
 
 def _facts(found: Inventory) -> Iterator[tuple[str, str]]:
     yield "sha256", found.sha256
+    if found.version:
+        yield "written by", found.version
     yield "tensors in", found.container or "the file itself"
     if found.prefix:
         yield "prefix", f"{found.prefix} (on every name, left out below)"
@@ -254,7 +271,8 @@ def _doubted(found: Inventory) -> Iterator[tuple[str, str]]:
 def _likened(found: Inventory) -> Iterator[tuple[str, str]]:
     if not found.nearest:
         yield "looks like", "nothing at hand: no backbone that is known here is near by shapes"
-    for one in found.nearest:
+    whole = [one for one in found.nearest if one.whole]
+    for one in whole or found.nearest:
         alike = f" (as {len(one.alike)} more of these shapes)" if one.alike else ""
         if one.whole:
             module = one.classifier[0].rpartition(".")[0] if one.classifier else "none"
@@ -267,7 +285,7 @@ def _likened(found: Inventory) -> Iterator[tuple[str, str]]:
             if names:
                 first = ", ".join(short(name, 40) for name in names[:2])
                 yield "", f"{len(names)} {word}: {first}{', ...' if len(names) > 2 else ''}"
-    if any(one.whole for one in found.nearest):
+    if whole:
         yield "", "shapes show no eps, activation, padding or scale: radstart weights check"
 
 
