@@ -240,10 +240,10 @@ def resolve_arms(
             mean, std = ((value,) * 3 for value in mean_std)
             source = "mean and standard deviation of the training part"
             arm = Arm(spec, default, Convention(side, mean, std, source), None, True)
-        if spec.convention:
-            arm = _fed_otherwise(arm)
         if size is not None:
             arm = replace(arm, convention=replace(arm.convention, size=size))
+        if spec.convention:
+            arm = _fed_otherwise(arm)
         sized = for_size(arm.backbone, arm.convention.size)
         resolved[spec.name] = replace(arm, backbone=sized)
     return tuple(resolved[name] for name in names)

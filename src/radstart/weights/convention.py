@@ -67,7 +67,7 @@ class Convention:
     def limits(self) -> tuple[float, float]:
         """Return what the darkest and the brightest pixel become at the most."""
         pairs = list(zip(self.mean, self.std, strict=True))
-        return min(-m / s for m, s in pairs), max((1 - m) / s for m, s in pairs)
+        return min((0 - m) / s for m, s in pairs), max((1 - m) / s for m, s in pairs)
 
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
