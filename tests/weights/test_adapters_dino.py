@@ -1,5 +1,6 @@
 """DINO, DINOv2, DINOv3, RAD-DINO, medical MAE and EVA-X compute in timm's nets what they are."""
 
+import shutil
 from functools import partial
 
 import pytest
@@ -124,6 +125,7 @@ def test_published_files_give_the_originals_features(standin, tmp_path):
     path, features = standin.write(tmp_path)
 
     found = radstart.load_weights(standin.entry, file=path, image_size=standin.size)
+    shutil.rmtree(tmp_path)  # up to 2 GB, which pytest would keep
     assert found.receipt.parameters_assigned == found.receipt.parameters_total
     assert apart(found.model, features, standin.size) <= standin.tolerance
 

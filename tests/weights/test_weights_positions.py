@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate
 
 from radstart.backbones import Backbone, build
 from radstart.core.errors import RadstartError
+from radstart.weights import parse_arm, resolve_arms
 from radstart.weights.positions import fitted_size, for_size, positions_text
 
 EVA_X = {"patch_size": 16, "ref_feat_shape": 14}
@@ -154,6 +155,20 @@ def test_networks_of_one_size_are_built_for_the_images_size():
         for_size(swin, 97)
     with torch.device("meta"):
         assert build(other, 0)(torch.zeros(1, 3, 256, 256)).shape == (1, 768)
+
+
+def test_arms_are_built_for_the_studys_size_or_refused_before_anything_trains():
+    """Random ones too."""
+
+    def arm(name, size):
+        (found,) = resolve_arms((parse_arm("random"),), name, size, (0.5, 0.2))
+        return found
+
+    assert arm("swin_tiny_patch4_window7_224", 256).backbone.switches == {"img_size": 256}
+    assert arm("swin_tiny_patch4_window7_224", None).backbone.switches == {}
+    assert arm("vit_small_patch14_dinov2", 224).backbone.switches == {}
+    with pytest.raises(RadstartError, match="such as 504 or 518"):
+        arm("vit_small_patch14_dinov2", 512)
 
 
 def test_at_the_native_size_nothing_is_resampled():
