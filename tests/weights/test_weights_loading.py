@@ -1,6 +1,7 @@
 """Weights go in whole or not at all, with a receipt."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ from radstart.backbones import Backbone, build, classifier_keys
 from radstart.core.errors import RadstartError
 from radstart.core.hashing import file_sha256
 from radstart.weights import parse_arm, resolve_arms, start_model
-from radstart.weights.convention import named_convention
+from radstart.weights.adapters import ADAPTERS
+from radstart.weights.adapters.adapter import Adapter
+from radstart.weights.convention import Convention, named_convention
 from radstart.weights.load import load_whole
+from radstart.weights.receipt import redrawn
 from radstart.weights.source import source_of
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "weights"
@@ -55,6 +59,70 @@ def test_every_value_of_the_backbone_is_the_files_and_the_classifier_is_not(weig
     assert receipt.sha256 == file_sha256(weights / "model.safetensors")
     own = sum(p.numel() for n, p in model.named_parameters() if n not in head)
     assert receipt.parameters_assigned == receipt.parameters_total == own
+
+
+def shares(receipt):
+    """Return (tensors, parameters) by kind; every tensor stands in one share alone."""
+    own = [one for one in receipt.shares if one.place == "backbone"]
+    assert sum(one.parameters for one in own) == receipt.parameters_total
+    return {one.kind: (one.tensors, one.parameters) for one in receipt.shares}
+
+
+def test_shares_of_a_receipt_count_every_tensor_once(weights, tmp_path, monkeypatch):
+    """As named, renamed, of another order of axes, computed, fresh, dropped, left out, redrawn."""
+    own = {n: t.numel() for n, t in load_file(weights / "model.safetensors").items()}
+    assert shares(start(weights)[1])["dropped"] == (2, own["fc.weight"] + own["fc.bias"])
+
+    def adapt(tensors, backbone):
+        found = {name.removeprefix("old."): tensor for name, tensor in tensors.items()}
+        found["layer1.0.conv1.weight"] = found["layer1.0.conv1.weight"].permute(3, 2, 0, 1)
+        return {**found, "bn1.bias": found["bn1.bias"] - 1}
+
+    def change(tensors):
+        del tensors["bn1.weight"]
+        tensors["layer1.0.conv1.weight"] = (
+            tensors.pop("layer1.0.conv1.weight").permute(2, 3, 1, 0).contiguous()
+        )
+        tensors["layer1.0.bn1.weight"] = tensors["layer1.0.bn1.weight"][:3].clone()
+        for name in ("bn1.bias", "layer1.0.conv1.weight", "layer2.0.bn1.weight"):
+            tensors[f"old.{name}"] = tensors.pop(name)
+        tensors["more"] = torch.ones(7)
+
+    odd = Adapter("odd", "for this test", lambda tensors: True, adapt, ("fc.*",))
+    monkeypatch.setitem(ADAPTERS, "odd", odd)
+    source = replace(source_of(changed(weights, tmp_path, change)), origin="odd")
+    stated = Convention(32, (0.5,) * 3, (0.2,) * 3, "")
+    globs = ("bn1.weight", "layer1.0.bn1.weight", "more")
+    model = build(Backbone(NAME), 2, 0)
+    _, receipt = load_whole(model, Backbone(NAME), source, stated, partial=globs)
+    found = shares(receipt)
+
+    fresh = own["bn1.weight"] + own["layer1.0.bn1.weight"]
+    assert found["renamed"] == (1, own["layer2.0.bn1.weight"])
+    assert found["reshaped"] == (1, own["layer1.0.conv1.weight"])
+    assert found["computed"] == (1, own["bn1.bias"])
+    assert found["fresh"] == (2, fresh)
+    assert found["left out"] == (2, 3 + 7)
+    assert found["dropped"][0] == 2
+    assert receipt.parameters_assigned == receipt.parameters_total - fresh
+    counted = sum(found[kind][0] for kind in ("as named", "renamed", "reshaped", "computed"))
+    assert counted == receipt.assigned
+
+    again = redrawn(receipt.shares)
+    assert [one.kind for one in again] == ["redrawn", "fresh", "dropped", "left out"]
+    assert again[0].tensors == counted
+    assert again[0].parameters == receipt.parameters_assigned
+
+
+def test_a_kept_classifier_is_not_the_backbones(weights):
+    """Its numbers stand in no share; the receipt says in words that it was kept."""
+    (arm,) = resolve_arms((parse_arm(f"w=file:{weights}"),), "", 32, (0.5, 0.2))
+    _, receipt = start_model(replace(arm, head=(4, 1)), 2, 0)
+
+    found = shares(receipt)
+    assert found.keys() == {"as named"}
+    assert receipt.assigned == found["as named"][0] + 2
+    assert receipt.head
 
 
 def test_the_same_seed_gives_every_arm_the_same_classifier(weights):

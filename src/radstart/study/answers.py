@@ -18,6 +18,10 @@ PATIENTS_UNKNOWN = (
 )
 
 
+def _tensors(names: list[str]) -> str:
+    return "one tensor was" if len(names) == 1 else f"{len(names)} tensors were"
+
+
 def signed(value: float) -> str:
     """Return a difference with its sign, three decimals."""
     return f"{value:+.3f}".replace("-", "−")
@@ -125,5 +129,10 @@ def warnings(facts: dict[str, Any], edges: list[str]) -> list[str]:
         for note in arm["notes"]
         if note.startswith((SAW, MAY_HAVE, HEAD_KEPT))
     ]
-    listed += [f"{name} was left out: {why}" for name, why in facts["skipped"].items()]
+    for arm in facts["arms"]:
+        if partial := (arm["receipt"] or {}).get("partial"):
+            listed.append(
+                f"{arm['name']} was loaded in part: {_tensors(partial)} let pass, the first "
+                f"{partial[0]}. Its figures are not those of these weights."
+            )
     return listed + edges

@@ -113,13 +113,18 @@ def _start(arm: dict[str, Any]) -> str:
         start = f"the published weights {receipt['entry']}"
     if not receipt or not receipt.get("sha256"):
         return str(start)
+    known, catalog = receipt.get("entry") or "", arm.get("catalog") or {}
     partial = len(receipt.get("partial") or ())
-    return (
-        f"{start} ({receipt['file']}, SHA-256 {receipt['sha256'][:12]}..., "
-        f"{receipt['parameters_assigned']:,} of {receipt['parameters_total']:,} parameters loaded"
-        + (f", {counted(partial, 'tensor')} let pass" if partial else "")
-        + ")"
-    )
+    said = [
+        f"catalog entry {known}" if known and known not in start else "",
+        catalog.get("citation") or "",
+        receipt["file"],
+        f"SHA-256 {receipt['sha256'][:12]}...",
+        f"licence: {receipt['licence']}" if receipt.get("licence") else "",
+        f"{receipt['parameters_assigned']:,} of {receipt['parameters_total']:,} parameters loaded",
+        f"{counted(partial, 'tensor')} let pass" if partial else "",
+    ]
+    return f"{start} ({'; '.join(filter(None, said))})"
 
 
 def _triple(values: list[float]) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         with_options,
     )
     from radstart.weights.catalog import (
+        TERMS,
         Entry,
         Family,
         ancestry,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from radstart.weights.inventory import Inventory, inventory_lines, inventory_of
     from radstart.weights.listing import (
         catalog_lines,
+        convention_words,
         entry_lines,
         family_lines,
         set_lines,
@@ -62,8 +64,8 @@ _NAMES = {
         *("HEAD_KEPT", "named_in_full", "with_heads", "with_options"),
     ),
     "catalog": (
-        *("Entry", "Family", "ancestry", "entries", "families", "find", "find_set", "related"),
-        "set_names",
+        *("TERMS", "Entry", "Family", "ancestry", "entries", "families", "find", "find_set"),
+        *("related", "set_names"),
     ),
     "convention": ("Convention", "apply_convention", "stated_convention"),
     "convert": ("Converted", "convert_weights", "read_switches"),
@@ -73,7 +75,10 @@ _NAMES = {
     ),
     "getting": ("fetching", "get_lines", "steps_lines"),
     "inventory": ("Inventory", "inventory_lines", "inventory_of"),
-    "listing": ("catalog_lines", "entry_lines", "family_lines", "set_lines", "shown_lines"),
+    "listing": (
+        *("catalog_lines", "convention_words", "entry_lines", "family_lines", "set_lines"),
+        "shown_lines",
+    ),
     "whereabouts": ("locate",),
     "open": ("Loaded", "load_weights"),
     "receipt": ("Receipt",),
@@ -84,6 +89,7 @@ __all__ = [
     "GIVES_SCORES",
     "HEAD_KEPT",
     "STARTS",
+    "TERMS",
     "Arm",
     "ArmSpec",
     "Convention",
@@ -99,6 +105,7 @@ __all__ = [
     "ancestry",
     "apply_convention",
     "catalog_lines",
+    "convention_words",
     "convert_weights",
     "empty_model",
     "entries",

@@ -25,7 +25,7 @@ from radstart.weights.convention import Convention, named, named_convention
 from radstart.weights.load import fitted_backbone, load_whole
 from radstart.weights.moments import moments_like
 from radstart.weights.positions import for_size
-from radstart.weights.receipt import Receipt
+from radstart.weights.receipt import Receipt, redrawn
 from radstart.weights.source import Source
 from radstart.weights.store import hub_place
 from radstart.weights.whereabouts import family_names, is_family, locate
@@ -358,7 +358,7 @@ def _fill_moments(model: nn.Module, arm: Arm, seed: int, head: tuple[int, ...]) 
         redraw=lambda tensors: moments_like(tensors, seed), partial=arm.spec.partial,
     )[1]  # fmt: skip
     note = "values redrawn: each tensor keeps its mean and variance alone"
-    return replace(receipt, notes=(*receipt.notes, note))
+    return replace(receipt, shares=redrawn(receipt.shares), notes=(*receipt.notes, note))
 
 
 @dataclass(frozen=True)

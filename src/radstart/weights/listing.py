@@ -148,8 +148,8 @@ def _function(entry: Entry) -> Iterator[tuple[str, list[str]]]:
     """Yield what the weights compute, and from what."""
     yield "backbone", [_backbone(entry)]
     if entry.convention:
-        yield "input", [f"{_words(entry.convention)}; {entry.size} px"]
-    yield "also in use", [_words(stated) for stated in entry.also]
+        yield "input", [f"{convention_words(entry.convention)}; {entry.size} px"]
+    yield "also in use", [convention_words(stated) for stated in entry.also]
     above = sorted(ancestry(entry.saw) - set(entry.saw))
     made_from = f"in turn made from {', '.join(above)}" if above else ""
     yield "saw", [", ".join(entry.saw), made_from, entry.saw_note]
@@ -250,7 +250,7 @@ def _brief(stated: Stated) -> str:
     return "min-max" if stated.get("per_image") else f"{mean.split()[0]}/{std.split()[0]}"
 
 
-def _words(stated: Stated) -> str:
+def convention_words(stated: Stated) -> str:
     """Return a convention in words: what its name means, or its numbers."""
     if isinstance(stated, str):
         plain = stated.removesuffix("-bgr")

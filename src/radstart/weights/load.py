@@ -13,7 +13,7 @@ from radstart.weights.adapters import ADAPTERS, Adapter, adapter_for
 from radstart.weights.convention import Convention
 from radstart.weights.files import Container, Tensors, read_container
 from radstart.weights.positions import fitted_size, positions_text
-from radstart.weights.receipt import Receipt
+from radstart.weights.receipt import Receipt, Share
 from radstart.weights.source import Source
 from radstart.weights.stem import fit_stem, stem_of
 
@@ -143,7 +143,10 @@ def load_whole(
             wanted[name].copy_(values[name])
         for name in defaulted:
             wanted[name].zero_()
-    receipt = _counted(container.tensors, adapted, filled, dropped, model, classifier)
+    left = [n for n in let_pass if n in adapted]
+    fresh = [n for n in wanted if n in let_pass and not n.endswith(COUNTER)]
+    unused = (fresh, dropped, left)
+    receipt = _counted(container.tensors, adapted, filled, unused, model, classifier)
     left_out = "classifier kept, rows in the order of the classes" if head else ""
     return convention, replace(
         receipt,
@@ -252,15 +255,20 @@ def _counted(
     given: Tensors,
     adapted: Tensors,
     filled: list[str],
-    dropped: list[str],
+    unused: tuple[list[str], list[str], list[str]],
     model: nn.Module,
     classifier: frozenset[str],
 ) -> Receipt:
-    """Return the counts: what became of each tensor is told by where its numbers lie."""
+    """Return the counts: what became of each tensor is told by where its numbers lie.
+
+    `unused` are the network's tensors at fresh values; the file's that its origin drops; the
+    file's that were let pass.
+    """
     places = {tensor.data_ptr(): name for name, tensor in given.items() if tensor.numel()}
     trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
     counters = [name for name in filled if name.endswith(COUNTER)]
     loaded = [name for name in filled if not name.endswith(COUNTER)]
+    sizes = {name: tensor.numel() for name, tensor in adapted.items()}
     kinds: dict[str, list[str]] = {"renamed": [], "reshaped": [], "computed": []}
     for name in loaded:
         tensor = adapted[name]
@@ -272,6 +280,7 @@ def _counted(
             kinds["reshaped"].append(name)
         if old != name:
             kinds["renamed"].append(name)
+    fresh, dropped, left = unused
     return Receipt(
         file="",
         sha256="",
@@ -279,7 +288,7 @@ def _counted(
         counters=len(counters),
         dropped=tuple(sorted(dropped)),
         parameters_assigned=sum(trained.get(n, 0) for n in loaded if n not in classifier),
-        parameters_dropped=sum(adapted[name].numel() for name in dropped),
+        parameters_dropped=sum(sizes[name] for name in dropped),
         parameters_total=sum(n for name, n in trained.items() if name not in classifier),
         renamed=len(kinds["renamed"]),
         reshaped=len(kinds["reshaped"]),
@@ -287,4 +296,28 @@ def _counted(
         parameters_renamed=sum(trained.get(n, 0) for n in kinds["renamed"]),
         parameters_reshaped=sum(trained.get(n, 0) for n in kinds["reshaped"]),
         parameters_computed=sum(trained.get(n, 0) for n in kinds["computed"]),
+        shares=(
+            *_backbone_shares([n for n in loaded if n not in classifier], kinds, trained),
+            *_share("fresh", "backbone", fresh, trained),
+            *_share("dropped", "file", dropped, sizes),
+            *_share("left out", "file", left, sizes),
+        ),
     )
+
+
+def _backbone_shares(
+    loaded: list[str], kinds: dict[str, list[str]], trained: dict[str, int]
+) -> list[Share]:
+    """Return what became of the tensors that were loaded, each counted once."""
+    left, found = loaded, []
+    for kind in ("computed", "reshaped", "renamed"):
+        own = set(kinds[kind])
+        found += _share(kind, "backbone", [name for name in left if name in own], trained)
+        left = [name for name in left if name not in own]
+    return [*_share("as named", "backbone", left, trained), *reversed(found)]
+
+
+def _share(kind: str, place: str, names: list[str], sizes: dict[str, int]) -> list[Share]:
+    """Return these tensors as a share, none for none."""
+    numbers = sum(sizes.get(name, 0) for name in names)
+    return [Share(kind, place, len(names), numbers)] if names else []

@@ -8,6 +8,26 @@ from radstart.core.errors import short
 
 
 @dataclass(frozen=True)
+class Share:
+    """What became of some tensors; every tensor that counts is in one share alone.
+
+    Attributes:
+        kind: of the backbone, "as named", "renamed" (of the same shape), "reshaped" (perhaps
+            renamed, too), "computed", "redrawn" (moments: mean and variance alone are the file's)
+            or "fresh" (let pass: not the file's); of the file, "dropped" (by its origin's rules)
+            or "left out" (let pass).
+        place: "backbone" or "file": whose tensors are counted.
+        tensors: how many, `num_batches_tracked` and the classifier apart.
+        parameters: numbers in them; of the backbone's the trainable ones.
+    """
+
+    kind: str
+    place: str
+    tensors: int
+    parameters: int
+
+
+@dataclass(frozen=True)
 class Receipt:
     """What a load did. Parameters are numbers in trainable tensors.
 
@@ -33,6 +53,7 @@ class Receipt:
         parameters_assigned, parameters_renamed, parameters_reshaped, parameters_computed,
         parameters_dropped: numbers in those tensors.
         parameters_total: numbers in all trainable tensors of the backbone.
+        shares: the same without overlap; those of the backbone add up to `parameters_total`.
         stem: what was done to the first convolution, "" = nothing.
         positions: what was done, or is done at each image, to position embeddings.
         head: whether a trained classifier was kept, in words; "" = it was not.
@@ -63,6 +84,7 @@ class Receipt:
     parameters_computed: int = 0
     parameters_dropped: int = 0
     parameters_total: int = 0
+    shares: tuple[Share, ...] = ()
     stem: str = ""
     positions: str = ""
     head: str = ""
@@ -117,6 +139,14 @@ class Receipt:
                 yield _line(name, text)
         for note in self.notes:
             yield _line("note", note)
+
+
+def redrawn(shares: tuple[Share, ...]) -> tuple[Share, ...]:
+    """Return the shares where of every tensor that was loaded mean and variance alone are kept."""
+    loaded = [one for one in shares if one.place == "backbone" and one.kind != "fresh"]
+    tensors, parameters = (sum(getattr(s, n) for s in loaded) for n in ("tensors", "parameters"))
+    rest = tuple(one for one in shares if one not in loaded)
+    return (Share("redrawn", "backbone", tensors, parameters), *rest)
 
 
 def _line(name: str, text: str) -> str:

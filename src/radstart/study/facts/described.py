@@ -11,6 +11,8 @@ from radstart.dataset import count_duplicates
 from radstart.stats import METRICS, PlannedDifference
 from radstart.study.facts.strict import number
 from radstart.study.prepare import Prepared
+from radstart.study.seen import mark_of
+from radstart.weights import TERMS, Convention, ancestry, convention_words, find
 
 
 def planned_record(planned: PlannedDifference, seeds: int) -> dict[str, Any]:
@@ -130,22 +132,51 @@ PLAIN = ("random", "file", "run")
 
 
 def arm_record(prepared: Prepared, name: str) -> dict[str, Any]:
-    """Return an arm's start, backbone, convention and receipt."""
+    """Return an arm's start, backbone, convention, receipt, and what its weights have seen."""
     arm = next(arm for arm in prepared.arms if arm.name == name)
     receipt = prepared.receipts[name]
     record = receipt.record() if receipt else None
     if record and receipt:
         record |= {"defaulted": len(receipt.defaulted), "dropped": len(receipt.dropped)}
         record["dropped_names"] = list(receipt.dropped)
+    saw = list(arm.source.saw) if arm.source else []
+    mark = mark_of(arm.notes)
     return {
         "name": name,
         "start": arm.spec.kind if arm.spec.kind in PLAIN else arm.spec.start,
         "backbone": arm.backbone.text(),
         "parameters": prepared.parameters[name],
-        "convention": arm.convention.record(),
-        "saw": list(arm.source.saw) if arm.source else [],
+        "convention": _convention_record(arm.convention),
+        "saw": saw,
+        "ancestors": sorted(ancestry(saw) - set(saw)),
+        "catalog": _catalog_record(arm.source.entry) if arm.source and arm.source.entry else None,
         "receipt": record,
+        "marks": [mark] if mark else [],
         "notes": list(arm.notes),
+    }
+
+
+def _convention_record(convention: Convention) -> dict[str, Any]:
+    record = convention.record()
+    numbers = {key: record[key] for key in ("mean", "std", "order", "per_image")}
+    return {
+        **record,
+        "words": convention_words(convention.name or numbers),
+        "limits": list(convention.limits()),
+    }
+
+
+def _catalog_record(name: str) -> dict[str, Any]:
+    """Return what the catalog says of the weights beside what stands in the receipt."""
+    entry = find(name)
+    return {
+        "title": entry.title,
+        "terms": TERMS[entry.terms],
+        "citation": entry.citation,
+        "home": entry.home,
+        "saw_note": entry.saw_note,
+        "also": [convention_words(stated) for stated in entry.also],
+        "notes": list(entry.notes),
     }
 
 
