@@ -13,13 +13,21 @@ from radstart.core.errors import RadstartError
 from radstart.report import figures, words
 from radstart.report.cases import arrange_cases
 from radstart.report.figures import Arm, Facts
+from radstart.report.passports import arrange_passports
 from radstart.report.tables import FOLDER, paper_tables
 
 SCHEMA = 1  # of facts.json; what is newer is refused
 COMPARED = ("results", "comparisons", "policy_comparisons")
 LISTS = ("warnings", "arms", "grid", "curves", "runs", "times", *COMPARED)
-PAGES = ("page.html", "errors.html", "disagreements.html", "settling.html", "paste.html")
-TABLES = ("question", "data", "leakage", "planned", "environment")
+PAGES = (
+    "page.html",
+    "errors.html",
+    "disagreements.html",
+    "settling.html",
+    "paste.html",
+    "passports.html",
+)
+TABLES = ("question", "data", "leakage", "planned", "environment", "skipped")
 FIRST = 12  # rows of a long list that are shown before a fold
 
 
@@ -85,7 +93,10 @@ def arrange(facts: Mapping[str, Any], pictures: Mapping[str, Any]) -> dict[str, 
         "level": words.percent(question.get("level") or 0.95),
         "unit": words.UNITS.get(str(parts["data"].get("unit")), "units"),
         "arm_of": {arm.name: arm for arm in arms},
-        "arm_facts": sorted(rows["arms"], key=lambda arm: order({"arm": arm.get("name")})),
+        "marks_of": {arm.get("name"): arm.get("marks") or [] for arm in rows["arms"]},
+        "passports": arrange_passports(
+            sorted(rows["arms"], key=lambda arm: order({"arm": arm.get("name")}))
+        ),
         "policies": policies,
         "sentences": [answer] if isinstance(answer, str) else list(answer or []),
         "budgets": budgets,

@@ -12,7 +12,7 @@ Facts = Mapping[str, Any]
 FOLDER = "tables"
 RESULTS = (
     "arm", "policy", "budget", "metric", "value", "ci_low", "ci_high", "level", "seed_sd",
-    "seed_sd_net", "df", "n_seeds", "n_cases", "n_units", "unit", "note",
+    "seed_sd_net", "df", "n_seeds", "n_cases", "n_units", "unit", "note", "marks",
 )  # fmt: skip
 COMPARISONS = (
     "arm", "policy", "budget", "reference", "reference_policy", "metric", "difference", "ci_low",
@@ -42,7 +42,9 @@ def paper_tables(facts: Facts) -> dict[str, str]:
     }
     texts = {}
     if results:
-        texts["results.csv"] = _csv(RESULTS, [{**common, **row} for row in results])
+        marks = _marks(facts)
+        rows = [{**common, **row, "marks": marks.get(row.get("arm"))} for row in results]
+        texts["results.csv"] = _csv(RESULTS, rows)
         texts["results.tex"] = _results_tex(facts, results)
     if pairs:
         rows = [
@@ -53,6 +55,11 @@ def paper_tables(facts: Facts) -> dict[str, str]:
     if facts.get("methods"):
         texts["methods.txt"] = f"{facts['methods']}\n"
     return texts
+
+
+def _marks(facts: Facts) -> dict[Any, list[str]]:
+    """Return what every table says of an arm, by its name: that it saw the test images."""
+    return {arm.get("name"): list(arm.get("marks") or []) for arm in facts.get("arms") or []}
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Facts]) -> str:
@@ -82,12 +89,13 @@ def _results_tex(facts: Facts, rows: Sequence[Facts]) -> str:
     question = facts.get("question") or {}
     metric = question.get("metric") or {}
     own = _by_policy([row for row in rows if row.get("metric") in (metric.get("id"), None)])
+    marks = _marks(facts)
     name, level = metric.get("name") or words.metric_name(metric.get("id")), _level(facts)
     lines = [
         (
             row.get("policy"),
             [
-                escape_tex(row.get("arm")),
+                escape_tex(", ".join([str(row.get("arm")), *marks.get(row.get("arm"), [])])),
                 escape_tex(words.budget(row.get("budget"))),
                 f"{_number(row.get('value'))} {_limits(row)}",
                 _number(row.get("seed_sd")),

@@ -29,6 +29,11 @@ PARTS = {
     "drawn": "drawn by unit",
     "regrouped": "redrawn by unit in the old proportions",
 }
+STARTS = {
+    "random": "random values, drawn anew for every seed",
+    "file": "a weights file",
+    "run": "the weights of an earlier run",
+}
 SETTINGS = {"lr": "learning rate", "penalty": "penalty"}
 
 
@@ -186,9 +191,10 @@ def verdict_sign(verdict: Any) -> str:
     return VERDICTS.get(str(verdict), ("?", ""))[0]
 
 
-def qualifiers_left(qualifiers: Any) -> list[str]:
-    """Return the qualifiers that the verdict's words do not already say."""
-    return [str(item) for item in qualifiers or () if item != "within the margin"]
+def qualifiers_left(qualifiers: Any, marks: Any = ()) -> list[str]:
+    """Return the qualifiers that neither the verdict's words nor the arm's own marks say."""
+    said = ("within the margin", *(marks or ()))
+    return [str(item) for item in qualifiers or () if item not in said]
 
 
 def parts_from(value: Any) -> str:
@@ -200,3 +206,28 @@ def between(value: Any) -> str:
     """Return a range "0 to 1" of a list of two, else the value in words."""
     pair = isinstance(value, list | tuple) and len(value) == 2
     return f"{text(value[0])} to {text(value[1])}" if pair else text(value)
+
+
+def brief(value: Any) -> str:
+    """Return a number, or numbers, with four digits: "0.485", "-2.118, 2.64"."""
+    if isinstance(value, list | tuple):
+        shown = [brief(item) for item in value]
+        return ", ".join(shown if len(set(shown)) > 1 else shown[:1]) or NONE
+    known = finite(value)
+    return NONE if known is None else f"{known + 0.0:.4g}".replace("-", MINUS)
+
+
+def start(value: Any) -> str:
+    """Return where an arm's values come from: "the weights of an earlier run"."""
+    kind, _, rest = str(value or "").partition(":")
+    if kind == "moments" and rest:
+        return f"random values with each tensor’s mean and variance of {rest}"
+    if kind == "hub" and rest:
+        return f"{rest} of the Hugging Face hub"
+    return STARTS.get(str(value), text(value))
+
+
+def sentence(value: Any) -> str:
+    """Return words as a sentence."""
+    shown = text(value)
+    return shown[:1].upper() + shown[1:] + ("" if shown.endswith(".") else ".")
