@@ -1,5 +1,6 @@
 """Backbones: a timm name and its switches -> a module; numerics: how it is computed."""
 
+from radstart.backbones.alternatives import alternatives
 from radstart.backbones.build import (
     OURS,
     Backbone,
@@ -39,6 +40,7 @@ __all__ = [
     "KnownShapes",
     "Numerics",
     "Switch",
+    "alternatives",
     "build",
     "build_to_fill",
     "check_name",

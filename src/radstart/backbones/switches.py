@@ -56,16 +56,25 @@ def _set_activation(model: nn.Module, value: Switch) -> None:
     name = str(value)
     if name not in ACTIVATIONS:
         raise RadstartError("unknown activation", "activation", name, nearest(name, ACTIVATIONS))
-    found = [
+    found = _activations(model)
+    _some(found, "activation", value)
+    for parent, key in found:
+        setattr(parent, key, ACTIVATIONS[name]())
+
+
+def activation_modules(model: nn.Module) -> list[nn.Module]:
+    """Return the activations that the switch of this name exchanges."""
+    return [getattr(parent, key) for parent, key in _activations(model)]
+
+
+def _activations(model: nn.Module) -> list[tuple[nn.Module, str]]:
+    return [
         (parent, key)
         for path, parent in model.named_modules()
         if not _is_gate(path)
         for key, child in parent.named_children()
         if _is_activation(child) and not _is_gate(key)
     ]
-    _some(found, "activation", value)
-    for parent, key in found:
-        setattr(parent, key, ACTIVATIONS[name]())
 
 
 def _is_activation(module: nn.Module) -> bool:

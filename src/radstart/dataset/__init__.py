@@ -7,6 +7,7 @@ from radstart.dataset.parts import PARTS, Parts, assign_parts
 from radstart.dataset.store import Dataset, PixelWriter, open_dataset, save_dataset
 from radstart.dataset.tables import natural, text
 from radstart.dataset.units import Units, count_duplicates, find_units
+from radstart.dataset.views import square_views
 
 __all__ = [
     "PARTS",
@@ -26,6 +27,7 @@ __all__ = [
     "open_dataset",
     "resolve",
     "save_dataset",
+    "square_views",
     "text",
     "working_copy",
 ]

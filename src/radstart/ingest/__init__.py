@@ -2,5 +2,6 @@
 
 from radstart.ingest.columns import Columns
 from radstart.ingest.pipeline import ingest_folder
+from radstart.ingest.sample import Sample, sample_images
 
-__all__ = ["Columns", "ingest_folder"]
+__all__ = ["Columns", "Sample", "ingest_folder", "sample_images"]

@@ -1,6 +1,6 @@
 """The page of a study, `report.html`, and its tables, out of `facts.json`. Computes nothing.
 
-Other rooms use `render`, `write_report` and `write_comparison`.
+Other rooms use `render`, `write_report`, `write_comparison` and `write_detection_page`.
 """
 
 from pathlib import Path
@@ -9,10 +9,11 @@ from typing import Any
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_json, remove_leftovers, write_text
 from radstart.report.comparison import write_comparison
+from radstart.report.detection import write_detection_page
 from radstart.report.page import render
 from radstart.report.tables import FOLDER, paper_tables
 
-__all__ = ["render", "write_comparison", "write_report"]
+__all__ = ["render", "write_comparison", "write_detection_page", "write_report"]
 
 
 def write_report(study: Path, images: bool = True) -> Path:

@@ -1,6 +1,7 @@
 """Studies: a question, its plan, its runs, its facts."""
 
 from radstart.study.compare import Outcome, run_study
+from radstart.study.detecting import check_convention
 from radstart.study.exporting import export
 from radstart.study.open import Study, open_study
 from radstart.study.predictions import (
@@ -33,6 +34,7 @@ __all__ = [
     "Study",
     "StudySpec",
     "absolute_arm",
+    "check_convention",
     "checked",
     "compare_predictions",
     "export",

@@ -3,6 +3,7 @@
 from radstart.training.augment import Augmentation
 from radstart.training.batches import Batches
 from radstart.training.checkpoint import Checkpoints
+from radstart.training.crossval import PairedLoss, folds_of, paired_loss, probe_losses
 from radstart.training.finetune import fine_tune
 from radstart.training.loop import Fitted, Objective, RunFailed, fit
 from radstart.training.policies import POLICIES, Policy, policy_named
@@ -20,6 +21,7 @@ __all__ = [
     "Checkpoints",
     "Fitted",
     "Objective",
+    "PairedLoss",
     "Policy",
     "Probe",
     "ProbeFit",
@@ -29,6 +31,9 @@ __all__ = [
     "fine_tune",
     "fit",
     "fit_probe",
+    "folds_of",
     "grown_grid",
+    "paired_loss",
     "policy_named",
+    "probe_losses",
 ]

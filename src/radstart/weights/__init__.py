@@ -34,6 +34,15 @@ if TYPE_CHECKING:
     )
     from radstart.weights.convention import Convention, apply_convention, stated_convention
     from radstart.weights.convert import Converted, convert_weights, read_switches
+    from radstart.weights.detection import Answer, Detection, ProbeScore, Scored, Value
+    from radstart.weights.detection_words import (
+        detection_lines,
+        detection_record,
+        sentences,
+        use,
+        warning,
+    )
+    from radstart.weights.detective import detect, features_of
     from radstart.weights.export import (
         GIVES_SCORES,
         Exported,
@@ -53,7 +62,7 @@ if TYPE_CHECKING:
         set_lines,
         shown_lines,
     )
-    from radstart.weights.open import Loaded, load_weights
+    from radstart.weights.open import Loaded, decided, load_weights, network_of
     from radstart.weights.receipt import Receipt
     from radstart.weights.source import Source
     from radstart.weights.whereabouts import locate
@@ -69,6 +78,9 @@ _NAMES = {
     ),
     "convention": ("Convention", "apply_convention", "stated_convention"),
     "convert": ("Converted", "convert_weights", "read_switches"),
+    "detection": ("Answer", "Detection", "ProbeScore", "Scored", "Value"),
+    "detection_words": ("detection_lines", "detection_record", "sentences", "use", "warning"),
+    "detective": ("detect", "features_of"),
     "export": (
         *("GIVES_SCORES", "Exported", "Network", "export_network", "format_of"),
         *("network_of_weights", "outputs_of"),
@@ -80,7 +92,7 @@ _NAMES = {
         "shown_lines",
     ),
     "whereabouts": ("locate",),
-    "open": ("Loaded", "load_weights"),
+    "open": ("Loaded", "decided", "load_weights", "network_of"),
     "receipt": ("Receipt",),
     "source": ("Source",),
 }
@@ -90,29 +102,39 @@ __all__ = [
     "HEAD_KEPT",
     "STARTS",
     "TERMS",
+    "Answer",
     "Arm",
     "ArmSpec",
     "Convention",
     "Converted",
+    "Detection",
     "Entry",
     "Exported",
     "Family",
     "Inventory",
     "Loaded",
     "Network",
+    "ProbeScore",
     "Receipt",
+    "Scored",
     "Source",
+    "Value",
     "ancestry",
     "apply_convention",
     "catalog_lines",
     "convention_words",
     "convert_weights",
+    "decided",
+    "detect",
+    "detection_lines",
+    "detection_record",
     "empty_model",
     "entries",
     "entry_lines",
     "export_network",
     "families",
     "family_lines",
+    "features_of",
     "fetching",
     "find",
     "find_set",
@@ -123,18 +145,22 @@ __all__ = [
     "load_weights",
     "locate",
     "named_in_full",
+    "network_of",
     "network_of_weights",
     "outputs_of",
     "parse_arm",
     "read_switches",
     "related",
     "resolve_arms",
+    "sentences",
     "set_lines",
     "set_names",
     "shown_lines",
     "start_model",
     "stated_convention",
     "steps_lines",
+    "use",
+    "warning",
     "with_heads",
     "with_options",
 ]

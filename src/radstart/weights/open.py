@@ -124,6 +124,18 @@ def decided(
     return replace(arm, backbone=for_size(arm.backbone, known.size), convention=known)
 
 
+def network_of(arm: Arm, backbone: Backbone) -> nn.Module:
+    """Return an arm's tensors in a network that may have other switches: pooled features out.
+
+    Raises:
+        RadstartError: pickled code, or not whole.
+    """
+    assert arm.source is not None
+    model = build(backbone, 0, 0, arm.channels)
+    load_whole(model, backbone, arm.source, arm.convention)
+    return model.eval()
+
+
 def find_source(
     source: str | Path, file: str | Path | None = None, backbone: str = "", offline: bool = False
 ) -> Source:
