@@ -320,6 +320,9 @@ def test_inputs_that_are_nearly_the_same_are_one_candidate():
 
     assert "clip" in scales["imagenet"].twins
     assert "0to1 of each image" in scales["0to1"].twins
+    dark = {c.scale: c for c in scale_candidates(convention("imagenet"), (), views // 8)}
+    assert "clip" in dark["imagenet"].twins
+    assert "0to1 of each image" in dark
     assert next(iter(scales)) == "-1to1"
     assert {"0to255", "caffe", "caffe-0to1"} <= set(scales)
 

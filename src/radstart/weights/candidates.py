@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from radstart.backbones import Backbone, Switch, alternatives
 from radstart.weights.convention import NAMED, Convention, apply_convention, grey, named_convention
 
-TWINS = 0.25  # inputs that differ by less than this part of their spread are one candidate
+TWINS = 0.1  # inputs that differ by less than this part of their range are one candidate
 COLOURED = 2.0  # mean difference of an image's channels, of 255: below, its order cannot be seen
 LOOKED_AT = 16  # views that decide whether two inputs are alike
 REFINED = "bn_eps"  # a question that is asked of the best candidate alone
@@ -113,7 +113,9 @@ def scale_candidates(
             continue
         fitting = replace(fitting, size=stated.size)
         plain = _in_rgb(fitting, views)
-        twin = next((i for i, other in enumerate(inputs) if _alike(other, plain)), None)
+        twin = next(
+            (i for i, o in enumerate(inputs) if _alike(found[i].convention, o, plain)), None
+        )
         if twin is not None:
             found[twin] = replace(found[twin], twins=(*found[twin].twins, name))
             continue
@@ -168,8 +170,9 @@ def _in_rgb(convention: Convention, views: NDArray[np.uint8]) -> NDArray[np.floa
     return np.asarray((values.flip(1) if convention.order == "BGR" else values).numpy())
 
 
-def _alike(a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
-    return float(np.sqrt(((a - b) ** 2).mean())) <= TWINS * max(float(a.std()), 1e-12)
+def _alike(convention: Convention, a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
+    low, high = convention.limits()
+    return float(np.sqrt(((a - b) ** 2).mean())) <= TWINS * (high - low)
 
 
 def switch_choices(backbone: Backbone) -> tuple[Switches, ...]:
