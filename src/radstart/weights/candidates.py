@@ -114,7 +114,8 @@ def scale_candidates(
         fitting = replace(fitting, size=stated.size)
         plain = _in_rgb(fitting, views)
         twin = next(
-            (i for i, o in enumerate(inputs) if _alike(found[i].convention, o, plain)), None
+            (i for i, one in enumerate(found) if _alike(one.convention, inputs[i], fitting, plain)),
+            None,
         )
         if twin is not None:
             found[twin] = replace(found[twin], twins=(*found[twin].twins, name))
@@ -170,9 +171,11 @@ def _in_rgb(convention: Convention, views: NDArray[np.uint8]) -> NDArray[np.floa
     return np.asarray((values.flip(1) if convention.order == "BGR" else values).numpy())
 
 
-def _alike(convention: Convention, a: NDArray[np.float32], b: NDArray[np.float32]) -> bool:
-    low, high = convention.limits()
-    return float(np.sqrt(((a - b) ** 2).mean())) <= TWINS * (high - low)
+def _alike(
+    ours: Convention, a: NDArray[np.float32], theirs: Convention, b: NDArray[np.float32]
+) -> bool:
+    narrower = min(high - low for low, high in (ours.limits(), theirs.limits()))
+    return float(np.sqrt(((a - b) ** 2).mean())) <= TWINS * narrower
 
 
 def switch_choices(backbone: Backbone) -> tuple[Switches, ...]:
