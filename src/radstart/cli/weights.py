@@ -1,7 +1,7 @@
 """radstart weights: the catalog of starting weights, and files of them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Option
@@ -150,32 +150,83 @@ def check(
     allow_partial: Annotated[
         list[str] | None, Option(help="GLOB of tensors that may be missing or left over.")
     ] = None,
+    convention: Annotated[str, Option(help="Of the input, in the stated one's place.")] = "",
+    image_size: Annotated[int | None, Option(help="Of the input, pixels.  [as stated]")] = None,
+    images: Annotated[
+        Path | None, Option(help="Folder of images: which input do these weights know?")
+    ] = None,
+    labels: Annotated[
+        Path | None, Option(help="CSV of the images: a frozen probe compares the inputs too.")
+    ] = None,
+    label_column: Annotated[str | None, Option(help="As in the CSV.  [label]")] = None,
+    patient_column: Annotated[str | None, Option(help="As in the CSV.  [patient_id]")] = None,
+    out: Annotated[Path, Option(help="Page of the scores, with --images.")] = Path("check.html"),
     offline: Annotated[bool, Option("--offline", help="Fetch nothing.")] = False,
 ) -> None:
     """Load weights whole, or say why not: the receipt and exit code 0, or one line and 2.
+
+    With --images, the likely inputs (scale, mean and standard deviation, order of channels,
+    padding, activation) are tried, and each is scored by how well what the network's norms see
+    agrees with what they remember. It says "cannot tell" where it cannot.
 
     \b
     Examples:
       radstart weights check imagenet/resnet50
       radstart weights check model.pt --backbone resnet50
       radstart weights check RadImageNet-ResNet50_notop.h5 --as radimagenet/resnet50-keras
+      radstart weights check model.pt --backbone resnet50 --images DATA --out check.html
     """
     from radstart.weights import load_weights, read_switches
 
-    _, convention, receipt = load_weights(
-        entry or source,
-        file=source if entry else None,
-        backbone=backbone,
-        origin=origin,
-        switches=read_switches(switch or []),
-        take=take,
-        channels=channels,
-        allow_partial=tuple(allow_partial or ()),
-        offline=offline,
+    known: dict[str, Any] = {
+        "file": source if entry else None,
+        "backbone": backbone,
+        "origin": origin,
+        "switches": read_switches(switch or []),
+        "take": take,
+        "convention": convention,
+        "image_size": image_size,
+        "offline": offline,
+    }
+    _, fed, receipt = load_weights(
+        entry or source, channels=channels, allow_partial=tuple(allow_partial or ()), **known
     )
     for line in receipt.lines():
         print(line)
-    print(f"{'input':<10} {convention.text()}; {convention.source}")
+    print(f"{'input':<10} {fed.text()}; {fed.source}")
+    if images is not None:
+        columns = (label_column, patient_column)
+        _detect(entry or source, images, labels, columns, out, known)
+
+
+def _detect(
+    source: str,
+    images: Path,
+    labels: Path | None,
+    columns: tuple[str | None, str | None],
+    out: Path,
+    known: dict[str, Any],
+) -> None:
+    """Print which input the weights know, and write the page."""
+    from radstart.core.progress import Progress
+    from radstart.ingest import Columns
+    from radstart.report import write_detection_page
+    from radstart.study import check_convention
+    from radstart.weights import detection_lines, detection_record
+
+    label, patient = columns
+    found = check_convention(
+        source,
+        images,
+        labels=labels,
+        columns=Columns(label=label, patient=patient),
+        progress=Progress(shown=True),
+        **known,
+    )
+    print()
+    for line in detection_lines(found):
+        print(line)
+    print(f"page: {write_detection_page(detection_record(found), out)}")
 
 
 @weights.command()
