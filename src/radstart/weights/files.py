@@ -26,7 +26,6 @@ DEPTH = 4  # dictionaries inside dictionaries
 FETCH = "fetch it again, or save its state_dict as safetensors"
 _MADE_OF = "start from the weights that it was made of"
 OTHERS: dict[Kind, tuple[str, str]] = {
-    "empty": ("an empty file", FETCH),
     "html": ("a web page", "fetch it again: a login, a form or an error came in its place"),
     "lfs pointer": ("a pointer of Git LFS", "fetch the file itself: git lfs pull"),
     "gzip": ("an archive", "unpack it"),
@@ -136,20 +135,26 @@ def _chosen(
 
 def _read(path: Path) -> Any:
     kind = kind_of(path)
+    if damage := damage_of(path):  # half of torch's zip looks like any zip
+        raise _unreadable(path, damage)
     if kind in OTHERS:
         raise _unreadable(path, *OTHERS[kind])
-    if damage := damage_of(path):
-        raise _unreadable(path, damage)
     try:
         if kind == "safetensors":
             return load_file(path)
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # of pickle protocols; what matters is raised
+            if path.suffix == ".safetensors":  # torch would go by the name
+                with path.open("rb") as file:
+                    return torch.load(file, map_location="cpu", weights_only=True)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=kind == "torch zip")
     except pickle.UnpicklingError as error:
+        asked = asked_globals(path)
+        if kind == "pickle" and not asked:
+            raise _unreadable(path, "a pickle that torch did not write") from error
         raise RadstartError(
             "holds pickled code, which is not executed", str(path),
-            short("asks for " + (", ".join(asked_globals(path)) or "more than tensors"), 300),
+            short("asks for " + (", ".join(asked) or "more than tensors"), 300),
             "where you trust it, convert it: radstart weights convert FILE --trust --out FOLDER",
         ) from error  # fmt: skip
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:

@@ -165,7 +165,7 @@ def load_whole(
         stem=stem_text,
         positions=positions,
         head=left_out,
-        notes=tuple(_notes(container, adapted, filled)),
+        notes=(*_other_switches(backbone, adapter), *_notes(container, adapted, filled)),
     )
 
 
@@ -209,6 +209,14 @@ def _check_values(tensors: Tensors, source: Source) -> None:
             raise RadstartError(
                 "holds a negative variance", str(source.path), name, "fetch it again"
             )
+
+
+def _other_switches(backbone: Backbone, adapter: Adapter) -> Iterator[str]:
+    """Yield the switches that were stated and are not those of the origin's networks."""
+    for name, own in adapter.switches(backbone.name).items():
+        stated = backbone.switches.get(name, own)
+        if stated != own:
+            yield f"{name}={stated} is stated: networks of {adapter.name} have {own}"
 
 
 def _notes(container: Container, adapted: Tensors, filled: list[str]) -> Iterator[str]:
