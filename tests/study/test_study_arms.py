@@ -95,6 +95,7 @@ def test_one_arm_alone_says_its_reason_alone(shelf, ask):
     assert line.startswith("radstart: radimagenet/test_resnet: R.safetensors has to be got by hand")
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_without_them_says_so_and_is_extended_later(
     shelf, ask, cli, tmp_path, monkeypatch, weights
 ):
@@ -147,6 +148,7 @@ def test_a_study_goes_on_without_them_says_so_and_is_extended_later(
     assert snapshot(study / "runs").items() >= before.items()
 
 
+@pytest.mark.slow
 def test_what_is_here_is_used_without_any_connection(shelf, ask, tmp_path, monkeypatch):
     """With and without --offline: a study that goes on rests on what was fetched first."""
     arms = "random,imagenet,chest,hub:me/net"
@@ -182,6 +184,7 @@ def test_the_reference_cannot_be_left_out(shelf, ask, tmp_path):
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_a_study_that_has_begun_with_an_arm_does_not_go_on_without_it(shelf, ask, tmp_path):
     """Its results would stand in no table."""
     assert ask("random,chest", "--dry-run")[0] == 0

@@ -113,6 +113,7 @@ def arm_of(facts, name):
     return next(arm for arm in facts["arms"] if arm["name"] == name)
 
 
+@pytest.mark.slow
 def test_a_kept_classifier_is_the_runs_own_in_the_order_of_the_classes(study, run):
     """--positive turns the classes; the rows turn with them; nothing else differs."""
     prepared = prepared_again(study)
@@ -135,6 +136,7 @@ def test_a_kept_classifier_is_the_runs_own_in_the_order_of_the_classes(study, ru
     assert not torch.equal(start_model(fresh, 2, 0)[0].state_dict()["fc.weight"], own["fc.weight"])
 
 
+@pytest.mark.slow
 def test_a_kept_classifier_is_said_in_facts_report_and_methods(study, facts):
     """Where all layers are trained; the probe of a frozen backbone is new for every arm."""
     arm = arm_of(facts, "h")
@@ -159,6 +161,7 @@ def refused(cli, words, *more):
     return err
 
 
+@pytest.mark.slow
 def test_a_classifier_of_other_classes_is_refused(
     cli, images, table, write_labels, run, weights, tmp_path
 ):
@@ -181,6 +184,7 @@ def test_a_classifier_of_other_classes_is_refused(
     assert not (tmp_path / "s" / "study.toml").exists()
 
 
+@pytest.mark.slow
 def test_a_partial_arm_is_called_so_in_every_table(study, facts):
     """Also its moments, and where it is the reference by the name that was written."""
     names = [arm["name"] for arm in facts["arms"]]
@@ -203,6 +207,7 @@ def escaped(text):
     return text.replace("_", r"\_")
 
 
+@pytest.mark.slow
 def test_the_receipt_lists_what_was_let_pass(study, facts, cut, weights):
     """Missing and left over; the rest is the file's; what was let pass is fresh."""
     whole = load_file(weights / "model.safetensors")
@@ -267,6 +272,7 @@ def test_names_of_partial_arms_are_completed_once():
     assert named_in_full(both)[0][1].name == "imagenet (partial fc.*)"
 
 
+@pytest.mark.slow
 def test_the_question_comes_back_from_its_file_with_what_was_asked_of_each_arm(
     study, words, cli, quick
 ):
@@ -285,6 +291,7 @@ def test_the_question_comes_back_from_its_file_with_what_was_asked_of_each_arm(
     assert before == {path: path.stat().st_mtime_ns for path in study.rglob("*.safetensors")}
 
 
+@pytest.mark.slow
 def test_an_arm_that_is_fed_otherwise_says_both_conventions(study, facts):
     """Its numbers are those that were asked for; the weights are the same."""
     fed, own = arm_of(facts, "fed"), arm_of(facts, "w")
@@ -306,6 +313,7 @@ def test_an_arm_that_is_fed_otherwise_says_both_conventions(study, facts):
     assert values["fed"] != values["w"]
 
 
+@pytest.mark.slow
 def test_one_channel_stands_beside_three(study, facts):
     """Grey images, one kernel: its own convention; the backbone is the same, so not confounded."""
     grey = arm_of(facts, "grey")
@@ -345,6 +353,7 @@ def test_a_convention_that_is_none_of_the_arms_is_refused(
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.slow
 def test_one_rate_is_shared_and_nothing_is_chosen(study, facts):
     """Every arm's runs have it; no warning of a grid's edge; the methods say what it costs."""
     lr = [row for row in facts["grid"] if row["setting"] == "lr"]

@@ -75,6 +75,7 @@ def test_weights_that_saw_what_the_test_images_are_from_stop_the_study(
     assert SAW in (tmp_path / "s" / "tables" / "comparisons.csv").read_text()
 
 
+@pytest.mark.slow
 def test_the_name_of_the_folder_is_a_guess_that_marks_and_never_stops(shelf, images, tmp_path):
     """`images` is an alias of a set in this catalog; what marks may be asked otherwise later."""
     ask = functools.partial(
@@ -115,6 +116,7 @@ def test_an_unknown_set_is_answered_with_the_nearest(cli, images, tmp_path):
     assert max(map(len, listed.splitlines())) <= 79
 
 
+@pytest.mark.slow
 def test_a_run_of_another_study_is_held_against_the_images_themselves(run, images, tmp_path):
     """Another split of the same images: some of its training images are this study's test."""
     again = {"arms": [f"r=run:{run}"], "seed": 1, **SMALL}
@@ -137,6 +139,7 @@ def test_a_run_of_another_study_is_held_against_the_images_themselves(run, image
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["file:{run}", "file:{run}/model.safetensors"])
 def test_a_run_that_is_given_as_a_file_is_known_all_the_same(run, images, tmp_path, form):
     """By what stands beside it."""
@@ -146,6 +149,7 @@ def test_a_run_that_is_given_as_a_file_is_known_all_the_same(run, images, tmp_pa
     assert "r: this run was trained on" in line
 
 
+@pytest.mark.slow
 def test_the_same_split_has_seen_nothing(run, images, tmp_path):
     """A run may be trained on, on the very parts that it was trained on."""
     study = radstart.compare(images, out=tmp_path / "s", arms=[f"r=run:{run}"], **SMALL)
@@ -153,6 +157,7 @@ def test_the_same_split_has_seen_nothing(run, images, tmp_path):
     assert not any("test images" in line for line in study.facts["warnings"])
 
 
+@pytest.mark.slow
 def test_other_images_of_the_same_patients_count(run, images, table, write_labels, tmp_path, quick):
     """One folder, two lists without a common image."""
     one, two = (write_labels(first_images(table, k), f"{k}.csv") for k in (True, False))
@@ -168,6 +173,7 @@ def test_other_images_of_the_same_patients_count(run, images, table, write_label
     assert "test images" not in line
 
 
+@pytest.mark.slow
 def test_runs_that_a_run_started_from_are_asked_in_turn(run, images, weights, tmp_path):
     """Training on keeps what was seen, also where the study in between saw other images."""
     other = tmp_path / "other" / "runs" / "0123456789ab"
@@ -183,6 +189,7 @@ def test_runs_that_a_run_started_from_are_asked_in_turn(run, images, weights, tm
     assert "breastmnist is made from busi, which these weights were trained on" in line
 
 
+@pytest.mark.slow
 def test_a_run_carries_what_its_start_has_seen_and_what_it_was_trained_on(
     shelf, images, tmp_path, quick
 ):
