@@ -253,7 +253,7 @@ FILES = [
     file_asked("toml-tables", "text where tables belong", "needs one [[data]] table (got str)",
                "add", "data = 'x'"),
     file_asked("toml-no-start", "an [[arm]] without its start", "arms: unknown start (got nothing)",
-               "known: random, file, run, moments",
+               "known: random, file, run, hub, moments",
                "[[data]]\npath = 'DATA'\n[[arm]]\nname = 'a'"),
     asked("toml-elements", "text in a list of numbers", "budgets: wrong type (got ['all'])",
           "a list", "budgets = ['all']"),
@@ -389,6 +389,78 @@ WEIGHTS = [
          "has patches of 16 pixels", "give a multiple of it"),
 ]  # fmt: skip
 
+
+def of_nobody(key, what, said, remedy, *words, leaves=()):
+    """Return a case of arms on a machine that has no weights, and fetches none."""
+
+    def make(work):
+        own = {"RADSTART_CACHE": str(work.place / "CACHE")}
+        work.during = contextlib.ExitStack()
+        work.during.enter_context(mock.patch.dict(os.environ, own))
+        cached = mock.patch("huggingface_hub.constants.HF_HUB_CACHE", str(work.place / "HUB"))
+        work.during.enter_context(cached)
+        work.options += ["--offline", *words]
+
+    return Case(key, what, make, said, remedy, leaves=leaves)
+
+
+def fed(key, what, said, remedy, *words, leaves=()):
+    return Case(key, what, lambda work: with_weights(work, *words), said, remedy, leaves=leaves)
+
+
+ARMS = [
+    of_nobody("arm-offline", "weights that are not here, and `--offline`",
+              "--offline, and not in the hub's cache", "run the same command once with network",
+              "--arms", "imagenet/resnet50"),
+    of_nobody("arm-steps", "weights behind a form or a drive", "has to be got by hand",
+              "radstart weights get radimagenet/resnet50 --from FILE --accept",
+              "--arms", "radimagenet", "--backbone", "resnet50"),
+    of_nobody("arm-terms", "weights whose terms nobody accepted",
+              "radiologynet/resnet50: no licence is stated for the weights",
+              "accept that once: radstart weights get radiologynet/resnet50 --accept",
+              "--arms", "radiologynet", "--backbone", "resnet50"),
+    of_nobody("arm-none", "weights that cannot be loaded", "cpmid: cannot be loaded",
+              "No repository, weights or model card", "--arms", "cpmid"),
+    of_nobody("arm-backbone", "a family without weights for the backbone",
+              "imagenet has no weights for test_resnet: it has resnet18", "name one of these",
+              "--arms", "imagenet"),
+    of_nobody("arm-entry", "a family's weights that it does not have",
+              "imagenet/resnet5: unknown weights", "did you mean imagenet/resnet50",
+              "--arms", "imagenet/resnet5"),
+    of_nobody("arm-hub", "a repository without its owner", "hub: not OWNER/NAME (got net)",
+              "write hub:OWNER/NAME", "--arms", "hub:net"),
+    of_nobody("arm-some", "one arm of two that cannot be had",
+              "1 of 2 arms cannot be had: imagenet/resnet50: timm/", "--skip-unavailable",
+              "--arms", "random,imagenet/resnet50"),
+    of_nobody("arm-reference", "the reference cannot be had", "the reference cannot be had",
+              "choose another --reference", "--skip-unavailable",
+              "--arms", "imagenet/resnet50,random"),
+    of_nobody("arm-all", "no arm can be had", "no arm can be had: imagenet/resnet50: ",
+              "choose other arms", "--skip-unavailable", "--arms",
+              "imagenet/resnet50,moments:imagenet/resnet50"),
+    options("known-as", "an unknown public set",
+            "known_as: no such public set in the catalog (got rsna-pneumonai)",
+            "did you mean rsna-pneumonia", "--known-as", "rsna-pneumonai"),
+    options("seen", "an unknown remedy for what was seen", "unknown seen (got ignore)",
+            "known: stop, mark", "--seen", "ignore"),
+    fed("convention", "an unknown convention", "unknown convention (got imagenot)",
+        "did you mean imagenet", "--convention", "w=imagenot"),
+    fed("convention-channels", "a convention of another number of channels",
+        "convention of w: has another number of channels (got -1024to1024)",
+        "these weights take 3", "--convention", "w=-1024to1024"),
+    fed("convention-arm", "a convention for an arm that is not there",
+        "no arm of this name (got v)", "known: w", "--convention", "v=imagenet"),
+    fed("convention-twice", "two conventions for one arm", "two conventions for one arm (got w)",
+        "give one", "--convention", "w=imagenet", "--convention", "w=caffe"),
+    fed("partial", "a glob without its arm", "--allow-partial: not ARM=VALUE (got fc.*)",
+        "write --allow-partial ARM=VALUE", "--allow-partial", "fc.*"),
+    fed("keep-head", "a classifier whose classes are not stated",
+        "cannot keep its classifier: the classes are not those of the study (got none stated",
+        "leave --keep-head out", "--keep-head", "w", leaves=("dataset",)),
+    value("--rates", "0", "rates: out of range", "use learning rates above 0"),
+    value("--rates", "fast", "--rates: not a number (got fast)", "1.0"),
+]  # fmt: skip
+
 REFUSED_STUDY = {
     "The folder of the study": FOLDERS,
     "Disks": DISKS,
@@ -396,4 +468,5 @@ REFUSED_STUDY = {
     "study.toml": FILES,
     "Values": VALUES,
     "Weights": WEIGHTS,
+    "Arms": ARMS,
 }

@@ -195,7 +195,10 @@ def find(name: str, backbone: str = "") -> Entry:
         raise RadstartError(f"{family.name} has no {backbone}: it has {tags}", remedy=remedy)
     if not same:
         has = ", ".join(_backbones(family))
-        raise RadstartError(f"{family.name} has no weights for {plain}: it has {has}")
+        raise RadstartError(
+            f"{family.name} has no weights for {plain}: it has {has}",
+            remedy="name one of these, or leave this start out",
+        )
     return (exact or same)[0]
 
 

@@ -102,8 +102,8 @@ def get(
         file = entry.url or entry.file or "its file"
         steps = " ".join(f"({k}) {step}" for k, step in enumerate(entry.steps, 1))
         raise RadstartError(
-            f"{file} has to be got by hand. {entry.why} {steps} Then", entry.name,
-            remedy=command(entry),
+            f"{file} has to be got by hand. {entry.why} {steps}".rstrip("."), entry.name,
+            remedy=f"then {command(entry)}",
         )  # fmt: skip
     _agree(entry, accept)
     if found is not None:
