@@ -102,7 +102,7 @@ def test_show_chooses_by_the_backbone_and_gives_no_command_for_what_is_not_loade
     ("words", "said"),
     [
         (["show", "radimagnet"], "unknown weights; did you mean radimagenet or imagenet"),
-        (["show", "radimagenet", "--backbone", "vgg16"], "has no weights for vgg16: it has resnet"),
+        (["show", "radimagenet", "--backbone", "vgg16"], "no weights for vgg16: it has resnet"),
         (["list", "--family", "radimagnet"], "unknown family (got radimagnet); did you mean radi"),
     ],
 )

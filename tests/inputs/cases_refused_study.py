@@ -422,7 +422,7 @@ ARMS = [
     of_nobody("arm-none", "weights that cannot be loaded", "cpmid: cannot be loaded",
               "No repository, weights or model card", "--arms", "cpmid"),
     of_nobody("arm-backbone", "a family without weights for the backbone",
-              "imagenet has no weights for test_resnet: it has resnet18", "name one of these",
+              "imagenet: no weights for test_resnet: it has resnet18", "name one of these",
               "--arms", "imagenet"),
     of_nobody("arm-entry", "a family's weights that it does not have",
               "imagenet/resnet5: unknown weights", "did you mean imagenet/resnet50",

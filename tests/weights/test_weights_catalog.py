@@ -247,12 +247,12 @@ def test_an_entry_is_found_by_its_name_or_by_family_and_backbone(name, backbone,
         ("radimagnet/resnet50", "", "did you mean radimagenet/resnet50"),
         (
             *("radimagenet", "vit_base_patch16_224"),
-            "radimagenet has no weights for vit_base_patch16_224: it has resnet50, densenet121, "
+            "radimagenet: no weights for vit_base_patch16_224: it has resnet50, densenet121, "
             "inception_v3, inception_resnet_v2",
         ),
         (
             *("imagenet", "resnet18.xyz"),
-            r"imagenet has no resnet18.xyz: it has resnet18.a1_in1k, resnet18.tv_in1k; "
+            r"imagenet: no resnet18.xyz: it has resnet18.a1_in1k, resnet18.tv_in1k; "
             r"hub:timm/resnet18.xyz",
         ),
     ],

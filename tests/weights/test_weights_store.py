@@ -275,7 +275,7 @@ def test_get_of_steps_prints_them_one_by_one_and_ends_with_2(shelf, cli, tmp_pat
         (["radiologynet"], "accept that once: radstart weights get radiologynet/test_resnet"),
         (["volume"], "cannot be loaded; It is for volumes."),
         (["imagenot"], "unknown weights; did you mean imagenet"),
-        (["imagenet", "--backbone", "test_vit"], "imagenet has no weights for test_vit: it has"),
+        (["imagenet", "--backbone", "test_vit"], "imagenet: no weights for test_vit: it has"),
         (["hub:net"], "write hub:OWNER/NAME"),
         (["hub:me/none"], "me/none: the hub does not give the file (got 404)"),
         (["hub:me/net", "--from", "x.pt"], "--arms NAME=file:x.pt"),

@@ -192,13 +192,13 @@ def find(name: str, backbone: str = "") -> Entry:
     if same and tag and not exact and all(map(_tagged, same)):
         tags = ", ".join(map(_tagged, same))
         remedy = f"hub:timm/{backbone} names any other of timm's"
-        raise RadstartError(f"{family.name} has no {backbone}: it has {tags}", remedy=remedy)
+        raise RadstartError(f"no {backbone}: it has {tags}", family.name, remedy=remedy)
     if not same:
         has = ", ".join(_backbones(family))
         raise RadstartError(
-            f"{family.name} has no weights for {plain}: it has {has}",
+            f"no weights for {plain}: it has {has}", family.name,
             remedy="name one of these, or leave this start out",
-        )
+        )  # fmt: skip
     return (exact or same)[0]
 
 
