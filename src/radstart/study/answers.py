@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from radstart.study.fed import FED
 from radstart.study.seen import MAY_HAVE, SAW
 from radstart.weights import HEAD_KEPT
 
@@ -127,7 +128,7 @@ def warnings(facts: dict[str, Any], edges: list[str]) -> list[str]:
         f"{arm['name']} {note}."
         for arm in facts["arms"]
         for note in arm["notes"]
-        if note.startswith((SAW, MAY_HAVE, HEAD_KEPT))
+        if note.startswith((SAW, MAY_HAVE, HEAD_KEPT, FED))
     ]
     for arm in facts["arms"]:
         if partial := (arm["receipt"] or {}).get("partial"):

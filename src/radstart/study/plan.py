@@ -9,6 +9,7 @@ import numpy as np
 
 from radstart.core.progress import duration
 from radstart.stats import PlannedDifference, planned_difference
+from radstart.study.fed import FED
 from radstart.study.jobs import expected_trainings, probe_runs, read_board
 from radstart.study.prepare import Prepared
 from radstart.study.runs import is_done, run_folder
@@ -67,6 +68,12 @@ class Plan:
             receipt = prepared.receipts[arm.name]
             if receipt is not None:
                 listed.append(f"loaded      {arm.name}: {receipt.short()}; {arm.convention.text()}")
+        listed += [
+            f"warning     {arm.name}: {note}"
+            for arm in prepared.arms
+            for note in arm.notes
+            if note.startswith(FED)
+        ]
         listed.append(f"can show    {_can_show(self.detectable, spec.metric)}")
         if prepared.leakage.consequence:
             listed.append(f"leakage     {prepared.leakage.consequence}")

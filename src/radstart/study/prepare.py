@@ -38,6 +38,7 @@ from radstart.dataset import (
     working_copy,
 )
 from radstart.ingest import Columns, ingest_folder
+from radstart.study.fed import INPUTS, input_warnings, read_warnings, with_warnings
 from radstart.study.seen import marked, overlaps
 from radstart.study.spec import StudySpec, extended, read_spec, to_toml, write_spec
 from radstart.training import TASKS, Augmentation, Recipe, Task
@@ -75,6 +76,7 @@ class Prepared:
         parts_digest: fingerprint of units and parts.
         workers: threads that make training batches ahead.
         copies: the working copies of the dataset, by side in pixels.
+        inputs: what the norms of arms whose input is in doubt say of it, by arm name.
         ids: of the runs that were asked for so far.
     """
 
@@ -95,6 +97,7 @@ class Prepared:
     parts_digest: str
     workers: int
     copies: dict[int, NDArray[np.uint8]]
+    inputs: dict[str, str] = field(default_factory=dict)
     ids: dict[Any, str] = field(default_factory=dict)
 
     def pixels(self, arm: Arm) -> NDArray[np.uint8]:
@@ -131,7 +134,7 @@ def _listed(folder: Path) -> list[Path]:
 
 def _is_ours(name: str) -> bool:
     """Return whether a file may stand in a study's folder before study.toml does."""
-    return name in ("claims", "dataset", "numerics.toml") or (
+    return name in ("claims", "dataset", "numerics.toml", INPUTS) or (
         name.startswith(".") and name.endswith(".tmp")
     )
 
@@ -195,6 +198,11 @@ def prepare(
         parameters[arm.name] = sum(
             p.numel() for key, p in model.named_parameters() if key not in head
         )
+    inputs = input_warnings(
+        arms, read_warnings(folder), lambda arm: copies[arm.convention.size], units, parts,
+        spec.seed, progress,
+    )  # fmt: skip
+    arms = with_warnings(arms, inputs)
     recipe = Recipe(epochs=spec.epochs)
     if spec.rates:
         recipe = replace(recipe, grid=tuple(sorted(spec.rates)), grid_growth=0)
@@ -207,7 +215,7 @@ def prepare(
     targets = task.encode(dataset.rows["label"].to_numpy(dtype=object), dataset.classes)
     prepared = Prepared(
         folder, spec, dataset, units, parts, leakage, arms, receipts, parameters, task, targets,
-        chosen, recipe, Augmentation(flip=spec.flip), parts_digest, workers, copies,
+        chosen, recipe, Augmentation(flip=spec.flip), parts_digest, workers, copies, inputs,
     )  # fmt: skip
     for budget in spec.budgets:
         for seed in range(spec.seeds):
@@ -219,6 +227,8 @@ def begin(prepared: Prepared) -> None:
     """Write the parts, the numerics and the question: from here on the folder is this study's."""
     _write_split(prepared)
     write_toml(prepared.folder / "numerics.toml", prepared.numerics.record())
+    if prepared.inputs:
+        write_toml(prepared.folder / INPUTS, prepared.inputs)
     write_spec(prepared.spec, prepared.folder / "study.toml")
 
 

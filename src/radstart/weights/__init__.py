@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from radstart.weights.arms import (
+        ASSUMED,
         HEAD_KEPT,
         STARTS,
         Arm,
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "arms": (
         *("STARTS", "Arm", "ArmSpec", "empty_model", "parse_arm", "resolve_arms", "start_model"),
-        *("HEAD_KEPT", "named_in_full", "with_heads", "with_options"),
+        *("ASSUMED", "HEAD_KEPT", "named_in_full", "with_heads", "with_options"),
     ),
     "catalog": (
         *("TERMS", "Entry", "Family", "ancestry", "entries", "families", "find", "find_set"),
@@ -98,6 +99,7 @@ _NAMES = {
 }
 
 __all__ = [
+    "ASSUMED",
     "GIVES_SCORES",
     "HEAD_KEPT",
     "STARTS",

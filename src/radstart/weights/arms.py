@@ -30,6 +30,7 @@ from radstart.weights.source import Source
 from radstart.weights.store import hub_place
 from radstart.weights.whereabouts import family_names, is_family, locate
 
+ASSUMED = "input convention assumed"
 HEAD_KEPT = "brings its trained classifier"
 
 
@@ -264,7 +265,7 @@ def of_weights(spec: ArmSpec, source: Source, default: Backbone | None) -> Arm:
     check_name(own.name)
     own = fitted_backbone(own, source)
     native = native_convention(own)
-    assumed = "input convention assumed: timm's default for this name; radstart weights check"
+    assumed = f"{ASSUMED}: timm's default for this name (radstart weights check FILE --images DATA)"
     notes = () if source.convention else (assumed,)
     default_convention = named(Convention(*native, "timm's default for this name"))
     return Arm(spec, own, source.convention or default_convention, source, False, notes)
