@@ -617,6 +617,97 @@ def no_results() -> dict[str, Any]:
     return facts
 
 
+SHARES = {  # every kind that a receipt knows -> (place, tensors, parameters)
+    "as named": ("backbone", 61, 12_345_678),
+    "renamed": ("backbone", 48, 7_000_123),
+    "reshaped": ("backbone", 13, 2_750_004),
+    "computed": ("backbone", 12, 1_048_577),
+    "fresh": ("backbone", 2, 363_650),
+    "dropped": ("file", 9, 6_400_321),
+    "left out": ("file", 1, 12_003),
+}
+
+
+def passport(name: str, entry: str, shares: tuple[str, ...], **changed: Any) -> dict[str, Any]:
+    """Return an arm of the catalog whose load did what `shares` says."""
+    kept = [
+        {"kind": kind, "place": place, "tensors": tensors, "parameters": parameters}
+        for kind, (place, tensors, parameters) in SHARES.items()
+        if kind in shares
+    ]
+    own = [share for share in kept if share["place"] == "backbone"]
+    fresh = [share for share in own if share["kind"] == "fresh"]
+    receipt = {
+        "file": "epoch_300.pth", "sha256": "0a1b" * 16, "entry": entry, "origin": "hf_swin",
+        "licence": "CC BY-NC 4.0", "container": "state_dict.teacher", "prefix": "module.",
+        "beside": ["epoch", "optimizer"], "switches": {"ln_eps": 1e-6, "act_layer": "quick_gelu"},
+        "assigned": sum(share["tensors"] for share in own if share not in fresh),
+        "renamed": 61, "reshaped": 13, "computed": 12, "counters": 0, "defaulted": 0,
+        "dropped": 9, "dropped_names": [f"decoder.{k}.weight" for k in range(9)],
+        "partial": ["norm.weight", "strange.bias"] if fresh else [],
+        "parameters_total": sum(share["parameters"] for share in own),
+        "parameters_assigned": sum(s["parameters"] for s in own if s not in fresh),
+        "shares": kept, "stem": "3 channels to grey, exact: kernels summed with std folded in",
+        "positions": "14 x 14 in the file, resized to 16 x 16 at each image", "head": "",
+        "notes": [],
+    }  # fmt: skip
+    convention = {
+        "name": "", "size": 256, "mean": [0.449], "std": [0.226], "channels": 1, "order": "grey",
+        "per_image": "", "range": "0..255 / 255, then (x - mean) / std",
+        "source": f"catalog, {entry}; one channel", "limits": [-1.98673, 2.43805],
+        "words": "one channel 0..1 minus 0.449, divided by 0.226",
+    }  # fmt: skip
+    catalog = {
+        "title": "Weights of a paper", "terms": "not for commercial use",
+        "citation": "Doe J. et al. On weights. 2024", "home": "", "saw_note": "Its sets differ.",
+        "also": ["0to1: RGB, 0..1, no mean and std", "caffe: BGR 0..255 minus 103.9"],
+        "notes": ["The file of 2023 is another one."],
+    }  # fmt: skip
+    arm = {
+        "name": name, "start": entry, "backbone": "swin_tiny(ln_eps=1e-06)",
+        "parameters": receipt["parameters_total"], "convention": convention,
+        "saw": ["rsna-pneumonia"], "ancestors": ["chestx-ray14"], "catalog": catalog,
+        "receipt": receipt, "marks": [], "notes": [],
+    }  # fmt: skip
+    return {**arm, **changed}
+
+
+def passports() -> dict[str, Any]:
+    """Return arms whose loads did every kind of thing, one that saw the test images, two absent."""
+    loaded = ("as named", "renamed", "reshaped", "computed", "dropped")
+    names = ("random", "chest/swin", "part (partial norm* strange*)", "moments:chest/swin", "mine")
+    facts = make(arms=names, budgets=(0.1, 1.0), seeds=2)
+    saw = "saw the test images"
+    chest = passport(
+        names[1], "chest/swin", loaded, marks=[saw],
+        notes=[f"{saw}: chest is made from rsna-pneumonia, which these weights were trained on"],
+    )  # fmt: skip
+    part = passport(names[2], "chest/swin", tuple(SHARES))
+    moments = passport(names[3], "chest/swin", ("dropped",), start=names[3])
+    total = chest["receipt"]["parameters_total"]
+    redrawn = {"kind": "redrawn", "place": "backbone", "tensors": 134, "parameters": total}
+    moments["receipt"] |= {
+        "shares": [redrawn, *moments["receipt"]["shares"]],
+        "parameters_total": total, "parameters_assigned": total,
+    }  # fmt: skip
+    mine = passport(names[4], "", ("as named",), start="run", catalog=None, saw=[], ancestors=[])
+    mine["receipt"] |= {
+        "entry": "", "licence": "", "container": "", "prefix": "", "beside": [], "switches": {},
+        "dropped_names": [], "dropped": 0, "renamed": 0, "reshaped": 0, "computed": 0,
+        "head": "classifier kept, rows in the order of the classes", "stem": "", "positions": "",
+    }  # fmt: skip
+    facts["arms"] = [_arm("random"), chest, part, moments, mine]
+    facts["skipped"] = {
+        "radimagenet": "radimagenet/resnet50 has to be got by hand; radstart weights get "
+        "radimagenet/resnet50 --from FILE",
+        "far": "hub:me/net: no connection",
+    }
+    for row in facts["comparisons"] + facts["policy_comparisons"]:
+        if row["arm"] == names[1]:
+            row["qualifiers"] = [*row["qualifiers"], saw]
+    return facts
+
+
 CASES = {
     "normal": normal,
     "doubtful": doubtful,
@@ -625,4 +716,5 @@ CASES = {
     "large": large,
     "no_results": no_results,
     "before": before,
+    "passports": passports,
 }
