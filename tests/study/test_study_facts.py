@@ -3,7 +3,9 @@
 import base64
 import io
 import math
+import re
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,9 @@ from sklearn.calibration import calibration_curve
 import radstart
 from radstart.core.files import read_json, read_toml
 from radstart.stats import interval, needed, needed_equal, paired_difference, power
+from radstart.study.answers import warnings
+from radstart.study.facts.described import catalog_record
+from radstart.study.methods import methods
 
 LEVEL, MARGIN, ALPHA = 0.95, 0.02, 0.05
 
@@ -456,3 +461,56 @@ def test_the_methods_name_what_was_done(facts):
         f"torch {facts['environment']['torch']}", "50 % and 100 % of the units",
     ):  # fmt: skip
         assert said in text, said
+
+
+def test_an_arms_passport_is_in_the_facts(facts):
+    """Each tensor counted once, how it is fed, in keys that the design names."""
+    arms = {arm["name"]: arm for arm in facts["arms"]}
+    own, moments = arms["w"]["receipt"], arms["moments:w"]["receipt"]
+    for receipt, kinds in ((own, ["as named", "dropped"]), (moments, ["redrawn", "dropped"])):
+        assert [share["kind"] for share in receipt["shares"]] == kinds
+        assert receipt["shares"][0]["parameters"] == arms["w"]["parameters"]
+        assert receipt["shares"][0]["tensors"] == receipt["assigned"]
+        assert receipt["shares"][1]["tensors"] == len(receipt["dropped_names"]) == 2
+    assert arms["random"]["receipt"] is None
+    assert arms["w"]["convention"]["words"] == "RGB 0..1 minus 0.4 0.5 0.6, divided by 0.2 0.25 0.3"
+    assert arms["w"]["convention"]["limits"] == pytest.approx([-2, 3])
+    assert all(arm["catalog"] is None and arm["marks"] == [] for arm in facts["arms"])
+
+    design = (Path(__file__).parents[2] / "docs" / "design.md").read_text(encoding="utf-8")
+    stated = design.partition("arms          [")[2].partition("planned       {")[0]
+    known = set(re.findall(r"\w+", stated))
+    for record in (arms["w"], arms["w"]["convention"], own, own["shares"][0]):
+        assert set(record) <= known
+
+
+def test_catalog_and_licence_stand_in_facts_and_methods(facts):
+    """The entry, what to cite, the licence; nothing of a card's entry that the catalog lacks."""
+    record = catalog_record("radimagenet/resnet50")
+    assert record["citation"].startswith("Mei X.")
+    assert record["terms"].startswith("no licence is stated")
+    assert "caffe: BGR 0..255 minus 103.939, 116.779, 123.68" in record["also"]
+    assert catalog_record("gone/by-now") is None
+    assert catalog_record("") is None
+
+    arm = facts["arms"][0]
+    receipt = {**arm["receipt"], "entry": "radimagenet/resnet50", "licence": "by request"}
+    changed = {**arm, "receipt": receipt, "catalog": record}
+    text = methods({**facts, "arms": [changed, *facts["arms"][1:]]})
+    assert "w: the published weights radimagenet/resnet50 (Mei X. et al." in text
+    assert "licence: by request; " in text
+    from_hub = {**changed, "start": "hub:me/net"}
+    text = methods({**facts, "arms": [from_hub, *facts["arms"][1:]]})
+    assert "w: me/net of the Hugging Face hub (catalog entry radimagenet/resnet50; Mei X." in text
+
+
+def test_arms_in_part_are_a_warning(facts):
+    """With how many tensors, and the first of them."""
+    arm = facts["arms"][0]
+    receipt = {**arm["receipt"], "partial": ["layer4.weight", "layer4.bias"]}
+    changed = {**facts, "arms": [{**arm, "receipt": receipt}, *facts["arms"][1:]]}
+    said = [line for line in warnings(changed, []) if line not in warnings(facts, [])]
+    assert said == [
+        "w was loaded in part: 2 tensors were let pass, the first layer4.weight. Its figures are "
+        "not those of these weights."
+    ]

@@ -12,7 +12,7 @@ from radstart.stats import METRICS, PlannedDifference
 from radstart.study.facts.strict import number
 from radstart.study.prepare import Prepared
 from radstart.study.seen import mark_of
-from radstart.weights import TERMS, Convention, ancestry, convention_words, find
+from radstart.weights import TERMS, Convention, ancestry, convention_words, entries
 
 
 def planned_record(planned: PlannedDifference, seeds: int) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def arm_record(prepared: Prepared, name: str) -> dict[str, Any]:
         "convention": _convention_record(arm.convention),
         "saw": saw,
         "ancestors": sorted(ancestry(saw) - set(saw)),
-        "catalog": _catalog_record(arm.source.entry) if arm.source and arm.source.entry else None,
+        "catalog": catalog_record(arm.source.entry) if arm.source else None,
         "receipt": record,
         "marks": [mark] if mark else [],
         "notes": list(arm.notes),
@@ -166,9 +166,11 @@ def _convention_record(convention: Convention) -> dict[str, Any]:
     }
 
 
-def _catalog_record(name: str) -> dict[str, Any]:
-    """Return what the catalog says of the weights beside what stands in the receipt."""
-    entry = find(name)
+def catalog_record(name: str) -> dict[str, Any] | None:
+    """Return what the catalog says of the weights beside the receipt, None for none of its own."""
+    entry = next((entry for entry in entries() if entry.name == name), None)
+    if entry is None:
+        return None
     return {
         "title": entry.title,
         "terms": TERMS[entry.terms],
