@@ -146,6 +146,8 @@ def test_facts_without_shares_have_words_and_no_picture() -> None:
     assert known["state"] is None
     text = render(old)
     assert 'class="loads"' not in text
+    assert "Each bar" not in text
+    assert "not stated" not in text  # nobody asked
     assert "2,223,872 of 2,226,434 parameters of the backbone are the file’s." in text
 
 
