@@ -58,6 +58,8 @@ def test_the_page_is_self_contained_and_says_what_was_found(detection, tmp_path)
     assert not re.search(r"(src|href)=\"(?!#)", text)
     assert "Picked: input scale -1to1." in text
     assert "The stated convention loses clearly" in text
+    assert "Input scale imagenet where -1to1 fits (gap 0.140 against 0.300)" in text
+    assert "Stated is" not in text
     assert "made after the training: all 52 counters" in text
     assert "too &lt;near&gt;" in text
     assert text.count('class="badge own"') == 1

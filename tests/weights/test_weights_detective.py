@@ -152,8 +152,8 @@ def test_images_unlike_those_of_the_training_leave_padding_open():
     answered = detect(loader(made), backbone, convention("-1to1"), flat, units)
 
     padding = answered.answer("pad_type")
-    assert padding.picked in ("", "same padding")
-    assert set(padding.left) >= {"same padding"}
+    assert padding.picked in ("", "same")
+    assert set(padding.left) >= {"same"}
 
 
 def test_words_fit_a_terminal(found):

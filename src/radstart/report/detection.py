@@ -49,6 +49,7 @@ def _template() -> Template:
     for name, function in vars(words).items():
         if isfunction(function):
             environment.filters[name] = function
+    environment.filters["capitalised"] = lambda text: str(text)[:1].upper() + str(text)[1:]
     styles = ("page.css", "detection.css")
     css = "".join(files.joinpath(name).read_text(encoding="utf-8") for name in styles)
     environment.globals["css"] = Markup(css)

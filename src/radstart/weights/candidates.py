@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from radstart.backbones import Backbone, Switch, alternatives
+from radstart.backbones import Backbone, Switch
 from radstart.weights.convention import NAMED, Convention, apply_convention, grey, named_convention
 
 TWINS = 0.1  # inputs that differ by less than this part of their range are one candidate
@@ -44,7 +44,7 @@ class Candidate:
         """Return the candidate's answer to a question, as text."""
         if question in ("scale", "order"):
             return str(getattr(self, question))
-        return switch_text(question, dict(self.switches)[question])
+        return switch_value(question, dict(self.switches)[question])
 
     def backbone(self, own: Backbone) -> Backbone:
         """Return the network to load."""
@@ -57,17 +57,24 @@ class Candidate:
         return ", ".join([self.scale + order, *listed])
 
 
-def switch_text(name: str, value: Switch) -> str:
-    """Return a value of a switch in words."""
+def switch_value(name: str, value: Switch) -> str:
+    """Return a value of a switch as an answer: "same", "1e-05", "3x3"."""
     if name == "pad_type":
-        return "same padding" if value == "same" else "symmetric padding"
+        return "same" if value == "same" else "symmetric"
     if name == "stride_in_first_conv":
-        return "stride in the 1x1" if value else "stride in the 3x3"
-    if name == "pool_count":
-        return f"pools count {value}"
-    if name == "bn_eps":
-        return f"eps {value:g}"
-    return str(value)
+        return "1x1" if value else "3x3"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def switch_text(name: str, value: Switch) -> str:
+    """Return a value of a switch where its question is not named: "same padding", "eps 1e-05"."""
+    known = {
+        "pad_type": "{} padding",
+        "stride_in_first_conv": "stride in the {}",
+        "pool_count": "pools count {}",
+        "bn_eps": "eps {}",
+    }
+    return known.get(name, "{}").format(switch_value(name, value))
 
 
 def is_coloured(views: NDArray[np.uint8]) -> bool:
@@ -178,10 +185,9 @@ def _alike(
     return float(np.sqrt(((a - b) ** 2).mean())) <= TWINS * narrower
 
 
-def switch_choices(backbone: Backbone) -> tuple[Switches, ...]:
-    """Return every combination of switch values that is tried, the backbone's own first."""
-    values = {k: v for k, v in alternatives(backbone).items() if k != REFINED}
-    names = sorted(values)
+def switch_choices(values: Mapping[str, tuple[Switch, ...]]) -> tuple[Switches, ...]:
+    """Return every combination of switch values but for REFINED, the networks' own first."""
+    names = sorted(name for name in values if name != REFINED)
     return tuple(
         tuple(zip(names, combination, strict=True))
         for combination in product(*(values[name] for name in names))

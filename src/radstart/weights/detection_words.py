@@ -8,7 +8,14 @@ from typing import Any
 from radstart.backbones import Backbone
 from radstart.core.errors import short
 from radstart.weights.answers import CLEAR, RESAMPLED
-from radstart.weights.candidates import REFINED, Candidate, mirrored, scale_name, switch_text
+from radstart.weights.candidates import (
+    REFINED,
+    Candidate,
+    mirrored,
+    scale_name,
+    switch_text,
+    switch_value,
+)
 from radstart.weights.convention import Convention
 from radstart.weights.detection import ASKED, Answer, Detection, Scored
 from radstart.weights.first_layer import implied
@@ -23,7 +30,7 @@ def sentences(detection: Detection) -> tuple[str, ...]:
     said = [_headline(detection)]
     open_ = [a for a in detection.answers if not a.picked and a.question != "bn_eps"]
     said += [f"{ASKED[a.question].capitalize()}: cannot tell. {_sentence(a.why)}" for a in open_]
-    said.append(_against_stated(detection))
+    said.append(against_stated(detection))
     best = detection.best
     if best.gap is not None and best.gap > UNLIKE:
         said.append(
@@ -66,15 +73,15 @@ def _headline(detection: Detection) -> str:
     picked = [a for a in detection.answers if a.picked and a.question != "bn_eps"]
     if not picked:
         return "Cannot tell how these weights were fed."
-    listed = ", ".join(f"{ASKED[a.question]} {a.picked}" for a in picked)
-    return f"Picked: {listed}."
+    return "Picked: " + ", ".join(f"{ASKED[a.question]} {a.picked}" for a in picked) + "."
 
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
 
 
-def _against_stated(detection: Detection) -> str:
+def against_stated(detection: Detection) -> str:
+    """Return what is to be said of the stated convention."""
     stated = f"Stated is {_stated_text(detection)}"
     if lost := _lost(detection, detection.stated):
         return f"{stated}: it loses clearly ({lost[0]})."
@@ -99,10 +106,9 @@ def warning(detection: Detection, convention: Convention) -> str:
     if not lost:
         return ""
     picked = [a for a in detection.answers if a.picked and a.question != "bn_eps"]
-    better = ", ".join(a.picked for a in picked)
-    return f"the convention that goes with these weights loses clearly: {'; '.join(lost)}" + (
-        f"; radstart weights check picks {better}" if better else ""
-    )
+    better = ", ".join(f"{ASKED[a.question]} {a.picked}" for a in picked)
+    picks = f"; radstart weights check picks {better}" if better else ""
+    return f"the convention that goes with these weights loses clearly: {'; '.join(lost)}{picks}"
 
 
 def _lost(detection: Detection, convention: Convention) -> list[str]:
@@ -117,12 +123,12 @@ def _lost(detection: Detection, convention: Convention) -> list[str]:
     answer = detection.answer("scale")
     refused = [s for s in detection.scored if s.candidate.scale in names and s.refused]
     if answer and answer.picked and answer.picked not in names:
-        lost.append(f"input scale {name}, {answer.picked} fits ({answer.why})")
+        lost.append(f"input scale {name} where {answer.picked} fits ({answer.why})")
     elif refused and not (answer and answer.picked):
         lost.append(f"input scale {name}: {refused[0].refused}")
     answer = detection.answer("order")
     if answer and answer.picked and len(convention.mean) == 3 and answer.picked != convention.order:
-        lost.append(f"channel order {convention.order}, {answer.picked} fits ({answer.why})")
+        lost.append(f"channel order {convention.order} where {answer.picked} fits ({answer.why})")
     own = Candidate(name, convention, detection.switches)
     for question, _ in detection.switches:
         answer = detection.answer(question)
@@ -130,7 +136,7 @@ def _lost(detection: Detection, convention: Convention) -> list[str]:
             continue
         if answer.picked != own.value(question):
             lost.append(
-                f"{ASKED[question]} {own.value(question)}, {answer.picked} fits ({answer.why})"
+                f"{ASKED[question]} {own.value(question)} where {answer.picked} fits ({answer.why})"
             )
     return lost
 
@@ -260,6 +266,7 @@ def detection_record(detection: Detection) -> dict[str, Any]:
                      "patients_known", "coloured", "seed", "tried", "remade")
     }  # fmt: skip
     memory = detection.remembered
+    lost, said = _lost(detection, detection.stated), sentences(detection)
     return {
         "schema": 1,
         **plain,
@@ -273,8 +280,8 @@ def detection_record(detection: Detection) -> dict[str, Any]:
         "answers": [_answer_record(answer) for answer in detection.answers],
         "remembered": _plain(asdict(memory)) if memory else None,
         "notes": list(detection.notes),
-        "sentences": list(sentences(detection)),
-        "warning": warning(detection, detection.stated),
+        "sentences": [s for s in said if not (lost and s == against_stated(detection))],
+        "lost": lost,
         "clear": CLEAR,
         "resampled": RESAMPLED,
     }
@@ -302,8 +309,10 @@ def _implied_records(detection: Detection) -> list[dict[str, Any]]:
 
 
 def _answer_record(answer: Answer) -> dict[str, Any]:
-    needed = CLEAR * answer.values[0].gap if answer.values and answer.by != "probe" else None
-    return {**_plain(asdict(answer)), "asked": ASKED[answer.question], "needed": needed}
+    by_gap = bool(answer.values) and answer.by != "probe" and answer.question != "order"
+    needed = CLEAR * answer.values[0].gap if by_gap else None
+    listed = _plain(asdict(answer)) | ({} if by_gap else {"values": []})
+    return {**listed, "asked": ASKED[answer.question], "needed": needed}
 
 
 def _record(scored: Scored, own: bool, best: bool) -> dict[str, Any]:
@@ -312,7 +321,7 @@ def _record(scored: Scored, own: bool, best: bool) -> dict[str, Any]:
         "scale": one.scale,
         "order": one.order,
         "switches": dict(one.switches),
-        "values": {name: switch_text(name, value) for name, value in one.switches},
+        "values": {name: switch_value(name, value) for name, value in one.switches},
         "twins": list(one.twins),
         "convention": one.convention.record(),
         "stated": own,

@@ -78,6 +78,7 @@ def detect(
     units: Sequence[str],
     *,
     also: Sequence[Convention] = (),
+    values: Mapping[str, tuple[Switch, ...]] | None = None,
     images: int = 0,
     seed: int = 0,
     device: str = "cpu",
@@ -92,6 +93,7 @@ def detect(
         views: uint8 (N, S, S) or (N, S, S, 3), N at least 2.
         units: what is resampled, one for each view: patients, else images.
         also: further conventions in circulation for this file.
+        values: of each switch to try, the network's own first; None = all that it takes.
         images: how many files the views are of; 0 = N.
         seed: of the resampling.
         device: where the networks compute.
@@ -100,7 +102,7 @@ def detect(
     progress = progress or Progress()
     own = load(backbone)
     scales = scale_candidates(stated, also, views)
-    values = alternatives(backbone)
+    values = alternatives(backbone) if values is None else values
     base: Switches = tuple(sorted((name, known[0]) for name, known in values.items()))
     case = _Case(load, backbone, views, resampling(units, seed), seed, device)
     memory = remembered(own, stated.size, len(stated.mean))
@@ -138,7 +140,7 @@ def _by_norms(
 ) -> Detection:
     everything = [
         replace(scale, switches=_with(base, choice))
-        for choice in switch_choices(case.backbone)
+        for choice in switch_choices(values)
         for scale in scales
     ]
     first = case.views[_spread(len(case.views), FIRST_LOOK)]
