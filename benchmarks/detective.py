@@ -29,7 +29,7 @@ from radstart.dataset import square_views
 from radstart.ingest import Sample, sample_images
 from radstart.weights import decided, detect, network_of
 from radstart.weights.convention import Convention, grey, named_convention
-from radstart.weights.detection import Detection
+from radstart.weights.detective.detection import Detection
 
 HERE = Path(__file__).parent
 PAGE, KEPT = HERE.parent / "docs" / "detective.md", HERE / "results" / "detective.json"

@@ -33,7 +33,7 @@ def loading(turns: int) -> tuple[list[Row], dict[str, object]]:
 
     from radstart.backbones import Backbone, build
     from radstart.weights import load_weights
-    from radstart.weights.files import read_container
+    from radstart.weights.reading.files import read_container
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.pth"

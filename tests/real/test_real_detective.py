@@ -1,4 +1,4 @@
-"""The detective on real files of which the input is known; docs/detective.md has the whole table."""
+"""The convention detective on real files and images: it picks what is right, or cannot tell."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from radstart.study import check_convention
 from radstart.weights import decided, network_of, warning
 from radstart.weights.convention import named_convention
-from radstart.weights.first_layer import implied, remembered
-from radstart.weights.observed import remade
+from radstart.weights.detective.first_layer import implied, remembered
+from radstart.weights.detective.observed import remade
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 WEIGHTS = SHARED / "weights"

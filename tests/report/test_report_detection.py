@@ -9,10 +9,10 @@ from radstart.backbones import Backbone
 from radstart.report import write_detection_page
 from radstart.report.detection import render_detection
 from radstart.weights import Answer, Detection, ProbeScore, Scored, Value, detection_record
-from radstart.weights.candidates import Candidate
-from radstart.weights.collapse import Diversity
 from radstart.weights.convention import named_convention
-from radstart.weights.first_layer import Remembered, implied
+from radstart.weights.detective.candidates import Candidate
+from radstart.weights.detective.collapse import Diversity
+from radstart.weights.detective.first_layer import Remembered, implied
 
 MEMORY = Remembered((-0.06, -0.10, -0.18), (0.001,) * 3, 0.52)
 SWITCHES = (("activation", "relu6"), ("bn_eps", 1e-3))

@@ -15,8 +15,8 @@ from radstart.core.hashing import file_sha256
 from radstart.weights.adapters import ADAPTERS, adapter_for
 from radstart.weights.catalog import entries, find
 from radstart.weights.convention import named_convention, stated_convention
-from radstart.weights.files import Container
 from radstart.weights.load import container_of, fitted_backbone, load_whole
+from radstart.weights.reading.files import Container
 from radstart.weights.source import Source
 
 SAME_NAMES_AS_TIMM = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "densenet121")

@@ -17,7 +17,7 @@ from radstart.core.errors import RadstartError
 from radstart.weights.adapters import ADAPTERS, adapter_for, keras
 from radstart.weights.catalog import entries, find
 from radstart.weights.convention import Convention, apply_convention
-from radstart.weights.keras_files import read_keras
+from radstart.weights.reading.keras_files import read_keras
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "weights"
 FILE = SHARED / "mobilenetv1_025_imagenet_keras_notop" / "mobilenet_2_5_224_tf_no_top.h5"

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save
 
 from radstart.core.errors import RadstartError
-from radstart.weights import archives
-from radstart.weights.archives import unpack
+from radstart.weights.remote import archives
+from radstart.weights.remote.archives import unpack
 
 WEIGHTS = save({"a.weight": torch.arange(50_000.0)})
 README = b"how to use these weights\n"

@@ -14,9 +14,9 @@ from radstart.core.errors import RadstartError
 from radstart.core.files import read_json, read_toml, write_toml
 from radstart.core.hashing import file_sha256
 from radstart.weights import inventory_of, load_weights, parse_arm, resolve_arms, start_model
-from radstart.weights.card import read_card
-from radstart.weights.convert import convert_weights
-from radstart.weights.trusted import unpickled
+from radstart.weights.writing.card import read_card
+from radstart.weights.writing.convert import convert_weights
+from radstart.weights.writing.trusted import unpickled
 
 check_name("resnet18")  # lets timm import
 import timm  # noqa: E402
@@ -175,7 +175,7 @@ def test_what_timm_cannot_say_it_refuses_and_ours_loads(tmp_path, name, switches
 
 def test_a_config_that_computes_something_else_is_noticed(tmp_path, monkeypatch):
     """The folder is tried with plain timm, and other constants or outputs are not let pass."""
-    from radstart.weights import plain
+    from radstart.weights.writing import plain
 
     path, _ = original(tmp_path, "mobilenetv2_100", {"pad_type": "same", "bn_eps": 1e-4})
     keep = {"bn_eps": ("norms' constants", "a"), "pad_type": ("other outputs in timm", "b")}

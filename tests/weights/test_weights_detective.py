@@ -16,18 +16,18 @@ from radstart.weights import (
     use,
     warning,
 )
-from radstart.weights.answers import CLEAR, FITS, Measured, answer_by_gap, answer_order
-from radstart.weights.candidates import (
+from radstart.weights.convention import Convention, apply_convention, named_convention
+from radstart.weights.detective.answers import CLEAR, FITS, Measured, answer_by_gap, answer_order
+from radstart.weights.detective.candidates import (
     Candidate,
     is_coloured,
     mirrored,
     scale_candidates,
 )
-from radstart.weights.collapse import collapsed, diversity
-from radstart.weights.convention import Convention, apply_convention, named_convention
-from radstart.weights.detective import resampling
-from radstart.weights.first_layer import implied, remembered
-from radstart.weights.observed import distances, remade, see
+from radstart.weights.detective.collapse import collapsed, diversity
+from radstart.weights.detective.detect import resampling
+from radstart.weights.detective.first_layer import implied, remembered
+from radstart.weights.detective.observed import distances, remade, see
 
 SIZE = 64
 NET = Backbone("test_resnet", {"activation": "leaky_relu_0.1"})

@@ -21,8 +21,8 @@ from safetensors.torch import save
 
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_json
-from radstart.weights import download
-from radstart.weights.download import cache_folder, fetch_url
+from radstart.weights.remote import download
+from radstart.weights.remote.download import cache_folder, fetch_url
 
 SOURCE = Path(download.__file__).parents[2]
 BODY = np.random.default_rng(0).bytes(300_000)
@@ -32,7 +32,7 @@ TENSORS = save({"a.weight": torch.arange(50_000.0)})
 # what another process runs
 CALL = """
 from pathlib import Path
-from radstart.weights.download import fetch_url
+from radstart.weights.remote.download import fetch_url
 def main(url, folder):
     print(fetch_url(url, Path(folder), timeout=20.0, pause=0.01))
 """
@@ -785,7 +785,8 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
 def test_importing_it_is_light():
     """No torch, no HTTP library, no hub library before they are needed."""
     code = CALL + (
-        "import sys, radstart.weights.sniff, radstart.weights.archives, radstart.weights.hub\n"
+        "import sys, radstart.weights.reading.sniff\n"
+        "import radstart.weights.remote.archives, radstart.weights.remote.hub\n"
         "print([m for m in ('torch', 'numpy', 'httpx2', 'huggingface_hub') if m in sys.modules])"
     )
     done = subprocess.run(

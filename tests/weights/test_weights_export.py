@@ -18,7 +18,7 @@ from radstart.dataset import open_dataset, working_copy
 from radstart.study import export
 from radstart.study.exporting import network_of_run
 from radstart.weights import Convention, Network, apply_convention, export_network
-from radstart.weights.export import GIVES_SCORES, outputs_of
+from radstart.weights.writing.export import GIVES_SCORES, outputs_of
 
 CONVENTION = Convention(32, (0.2, 0.4, 0.6), (0.1, 0.2, 0.3), "test", order="BGR")
 CLASSES = ("no finding", "Ödem", "mass")
@@ -117,7 +117,7 @@ def test_a_network_without_classes_gives_features(tmp_path):
 
 def test_a_file_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
     """The last word is the comparison of the file itself with PyTorch."""
-    from radstart.weights import export as module
+    from radstart.weights.writing import export as module
 
     real = module._run_torch
 

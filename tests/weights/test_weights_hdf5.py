@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from radstart.core.errors import RadstartError
-from radstart.weights.hdf5 import Group, read_tree
-from radstart.weights.keras_files import is_keras, read_keras
+from radstart.weights.reading.hdf5 import Group, read_tree
+from radstart.weights.reading.keras_files import is_keras, read_keras
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "weights"
 real = [

@@ -22,8 +22,8 @@ from evil_server import Server, give, in_turn, status
 from huggingface_hub import close_session, constants
 
 from radstart.core.errors import RadstartError
-from radstart.weights import hub
-from radstart.weights.hub import fetch_hub, hub_files
+from radstart.weights.remote import hub
+from radstart.weights.remote.hub import fetch_hub, hub_files
 
 REPO, FILE, COMMIT = "me/net", "model.safetensors", "c" * 40
 BODY = np.random.default_rng(0).bytes(300_000)
@@ -461,7 +461,7 @@ def test_the_hubs_own_settings_are_used(site, store, tmp_path):
     refusal = status(401, {"X-Error-Code": "GatedRepo"})
     publish(site, store, {FILE: BODY}, guarded(refusal, "hf_s3cret"))
     code = (
-        "from radstart.weights.hub import fetch_hub, hub_files\n"
+        "from radstart.weights.remote.hub import fetch_hub, hub_files\n"
         f"(name,) = hub_files({REPO!r})\n"
         f"print(*fetch_hub({REPO!r}, name))\n"
     )

@@ -10,10 +10,10 @@ from tests.weights.standins.standin import randomised
 
 from radstart.backbones import Backbone, build, comparable, known_shapes, state_shapes
 from radstart.core.errors import RadstartError
-from radstart.weights.doubts import doubts
-from radstart.weights.inventory import inventory_lines, inventory_of
-from radstart.weights.likeness import nearest_backbones
-from radstart.weights.pickles import asked_globals
+from radstart.weights.inspecting.doubts import doubts
+from radstart.weights.inspecting.inventory import inventory_lines, inventory_of
+from radstart.weights.inspecting.likeness import nearest_backbones
+from radstart.weights.reading.pickles import asked_globals
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "weights"
 real = [

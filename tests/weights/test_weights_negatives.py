@@ -16,7 +16,7 @@ from standins import cnn, vit
 from radstart import load_weights
 from radstart.backbones import Backbone, build
 from radstart.core.errors import RadstartError
-from radstart.weights.inventory import inventory_of
+from radstart.weights.inspecting.inventory import inventory_of
 
 
 @pytest.fixture(scope="module")

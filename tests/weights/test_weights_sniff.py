@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from radstart.core.errors import RadstartError
-from radstart.weights.sniff import damage_of, kind_of
+from radstart.weights.reading.sniff import damage_of, kind_of
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "weights"
 TENSORS = {"a.weight": torch.arange(600.0), "a.bias": torch.ones(3)}

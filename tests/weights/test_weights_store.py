@@ -11,7 +11,7 @@ from conftest import snapshot
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_toml
 from radstart.weights import find
-from radstart.weights.store import folder_of, get, get_hub, held, hub_place
+from radstart.weights.remote.store import folder_of, get, get_hub, held, hub_place
 from radstart.weights.whereabouts import source_of_hub
 from shelf import COMMITS, clear_catalog, no_sockets
 

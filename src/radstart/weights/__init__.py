@@ -34,27 +34,16 @@ if TYPE_CHECKING:
         set_names,
     )
     from radstart.weights.convention import Convention, apply_convention, stated_convention
-    from radstart.weights.convert import Converted, convert_weights, read_switches
-    from radstart.weights.detection import Answer, Detection, ProbeScore, Scored, Value
-    from radstart.weights.detection_words import (
+    from radstart.weights.detective.detect import detect, features_of
+    from radstart.weights.detective.detection import Answer, Detection, ProbeScore, Scored, Value
+    from radstart.weights.detective.detection_words import (
         detection_lines,
         detection_record,
         sentences,
         use,
         warning,
     )
-    from radstart.weights.detective import detect, features_of
-    from radstart.weights.export import (
-        GIVES_SCORES,
-        Exported,
-        Network,
-        export_network,
-        format_of,
-        network_of_weights,
-        outputs_of,
-    )
-    from radstart.weights.getting import fetching, get_lines, steps_lines
-    from radstart.weights.inventory import Inventory, inventory_lines, inventory_of
+    from radstart.weights.inspecting.inventory import Inventory, inventory_lines, inventory_of
     from radstart.weights.listing import (
         catalog_lines,
         convention_words,
@@ -65,8 +54,19 @@ if TYPE_CHECKING:
     )
     from radstart.weights.open import Loaded, decided, load_weights, network_of
     from radstart.weights.receipt import Receipt
+    from radstart.weights.remote.getting import fetching, get_lines, steps_lines
     from radstart.weights.source import Source
     from radstart.weights.whereabouts import locate
+    from radstart.weights.writing.convert import Converted, convert_weights, read_switches
+    from radstart.weights.writing.export import (
+        GIVES_SCORES,
+        Exported,
+        Network,
+        export_network,
+        format_of,
+        network_of_weights,
+        outputs_of,
+    )
 
 _NAMES = {
     "arms": (
@@ -78,16 +78,18 @@ _NAMES = {
         *("related", "set_names"),
     ),
     "convention": ("Convention", "apply_convention", "stated_convention"),
-    "convert": ("Converted", "convert_weights", "read_switches"),
-    "detection": ("Answer", "Detection", "ProbeScore", "Scored", "Value"),
-    "detection_words": ("detection_lines", "detection_record", "sentences", "use", "warning"),
-    "detective": ("detect", "features_of"),
-    "export": (
+    "writing.convert": ("Converted", "convert_weights", "read_switches"),
+    "detective.detection": ("Answer", "Detection", "ProbeScore", "Scored", "Value"),
+    "detective.detection_words": (
+        *("detection_lines", "detection_record", "sentences", "use", "warning"),
+    ),
+    "detective.detect": ("detect", "features_of"),
+    "writing.export": (
         *("GIVES_SCORES", "Exported", "Network", "export_network", "format_of"),
         *("network_of_weights", "outputs_of"),
     ),
-    "getting": ("fetching", "get_lines", "steps_lines"),
-    "inventory": ("Inventory", "inventory_lines", "inventory_of"),
+    "remote.getting": ("fetching", "get_lines", "steps_lines"),
+    "inspecting.inventory": ("Inventory", "inventory_lines", "inventory_of"),
     "listing": (
         *("catalog_lines", "convention_words", "entry_lines", "family_lines", "set_lines"),
         "shown_lines",

@@ -26,8 +26,8 @@ from radstart.weights.load import fitted_backbone, load_whole
 from radstart.weights.moments import moments_like
 from radstart.weights.positions import for_size
 from radstart.weights.receipt import Receipt, redrawn
+from radstart.weights.remote.store import hub_place
 from radstart.weights.source import Source
-from radstart.weights.store import hub_place
 from radstart.weights.whereabouts import family_names, is_family, locate
 
 ASSUMED = "input convention assumed"

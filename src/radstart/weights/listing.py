@@ -118,7 +118,7 @@ def shown_lines(
     family = name.partition("/")[0].casefold()
     if any(known.name == family for known in families()) or not path.exists():
         return entry_lines(name, backbone)
-    from radstart.weights.inventory import inventory_lines, inventory_of
+    from radstart.weights.inspecting.inventory import inventory_lines, inventory_of
 
     return inventory_lines(inventory_of(path, take), every)
 

@@ -11,8 +11,8 @@ from radstart.backbones import Backbone, classifier_keys
 from radstart.core.errors import RadstartError
 from radstart.weights.adapters import ADAPTERS, Adapter, adapter_for
 from radstart.weights.convention import Convention
-from radstart.weights.files import Container, Tensors, read_container
 from radstart.weights.positions import fitted_size, positions_text
+from radstart.weights.reading.files import Container, Tensors, read_container
 from radstart.weights.receipt import Receipt, Share
 from radstart.weights.source import Source
 from radstart.weights.stem import fit_stem, stem_of

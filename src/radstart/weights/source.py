@@ -8,9 +8,9 @@ from radstart.backbones import Backbone
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_json, read_toml
 from radstart.core.hashing import file_sha256
-from radstart.weights.card import CARD, read_card
 from radstart.weights.convention import Convention, named, stated_convention
-from radstart.weights.files import existing
+from radstart.weights.reading.files import existing
+from radstart.weights.writing.card import CARD, read_card
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from radstart.core.errors import RadstartError
 from radstart.core.hashing import file_sha256
 from radstart.weights.catalog import Entry, families, find
 from radstart.weights.convention import stated_convention
-from radstart.weights.download import no_progress
-from radstart.weights.hub import CONFIG
+from radstart.weights.remote.download import no_progress
+from radstart.weights.remote.hub import CONFIG
+from radstart.weights.remote.store import Got, get, get_hub, hub_place, of_catalog
 from radstart.weights.source import Source, is_timm_layout, source_of, timm_layout
-from radstart.weights.store import Got, get, get_hub, hub_place, of_catalog
 
 if TYPE_CHECKING:
     from radstart.weights.arms import ArmSpec

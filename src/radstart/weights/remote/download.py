@@ -20,7 +20,7 @@ from radstart.core.claims import Claims
 from radstart.core.errors import RadstartError, short
 from radstart.core.files import os_reason, read_json, remove_leftovers, whole_file, write_json
 from radstart.core.hashing import digest, file_sha256
-from radstart.weights.sniff import damage_of, kind_of
+from radstart.weights.reading.sniff import damage_of, kind_of
 
 if TYPE_CHECKING:
     import httpx2

@@ -16,8 +16,8 @@ from typing import IO
 
 from radstart.core.errors import RadstartError, short
 from radstart.core.files import os_reason, temporary_name, whole_file
-from radstart.weights.download import MOST_BYTES, ROOM, too_large
-from radstart.weights.sniff import HEAD, kind_of, kind_of_bytes
+from radstart.weights.reading.sniff import HEAD, kind_of, kind_of_bytes
+from radstart.weights.remote.download import MOST_BYTES, ROOM, too_large
 
 MOST_MEMBERS = 10_000
 MOST_RATIO = 200  # bytes that one packed byte may become, where more than SMALL come out

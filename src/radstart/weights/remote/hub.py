@@ -12,8 +12,8 @@ from typing import Any
 from radstart.core.errors import RadstartError, short
 from radstart.core.files import os_reason
 from radstart.core.hashing import file_sha256
-from radstart.weights.download import MOST_BYTES, no_progress, setting_up, too_large
-from radstart.weights.sniff import kind_of
+from radstart.weights.reading.sniff import kind_of
+from radstart.weights.remote.download import MOST_BYTES, no_progress, setting_up, too_large
 
 BEST = (  # names and endings of weights files, the best first
     "model.safetensors",

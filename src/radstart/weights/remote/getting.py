@@ -9,7 +9,7 @@ from radstart.core.errors import RadstartError
 from radstart.core.progress import Progress
 from radstart.weights.catalog import TERMS, Entry, find
 from radstart.weights.listing import compare_lines, labelled
-from radstart.weights.store import (
+from radstart.weights.remote.store import (
     Got,
     command,
     folder_of,

@@ -12,10 +12,10 @@ from torch import Tensor
 from radstart.core.errors import short
 from radstart.core.hashing import file_sha256
 from radstart.weights.adapters import adapter_for
-from radstart.weights.doubts import Doubt, doubts
-from radstart.weights.files import existing, read_container
-from radstart.weights.likeness import Likeness, described, nearest_backbones
-from radstart.weights.sniff import kind_of
+from radstart.weights.inspecting.doubts import Doubt, doubts
+from radstart.weights.inspecting.likeness import Likeness, described, nearest_backbones
+from radstart.weights.reading.files import existing, read_container
+from radstart.weights.reading.sniff import kind_of
 
 MOST_GROUPS, FEW_GROUPS = 24, 10
 COUNTER = "num_batches_tracked"

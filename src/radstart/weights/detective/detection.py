@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from radstart.backbones import Backbone
-from radstart.weights.candidates import REFINED, Candidate, Switches, scale_name
-from radstart.weights.collapse import Diversity
 from radstart.weights.convention import Convention
-from radstart.weights.first_layer import Implied, Remembered
+from radstart.weights.detective.candidates import REFINED, Candidate, Switches, scale_name
+from radstart.weights.detective.collapse import Diversity
+from radstart.weights.detective.first_layer import Implied, Remembered
 
 ASKED = {
     "scale": "input scale",

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from radstart.weights.candidates import Candidate, mirrored
-from radstart.weights.detection import Answer, Value
-from radstart.weights.first_layer import Remembered, implied
-from radstart.weights.observed import Floats
+from radstart.weights.detective.candidates import Candidate, mirrored
+from radstart.weights.detective.detection import Answer, Value
+from radstart.weights.detective.first_layer import Remembered, implied
+from radstart.weights.detective.observed import Floats
 
 CLEAR = 0.20  # of the best gap: a lead below may be the images' doing
 FITS = 1.2  # a larger gap says that nothing tried fits

@@ -14,15 +14,15 @@ from radstart.core.errors import RadstartError, nearest
 from radstart.core.files import os_reason, remove_leftovers, sync, temporary_name
 from radstart.core.hashing import file_sha256
 from radstart.core.progress import Progress
-from radstart.weights.card import TENSORS, Card, write_card
 from radstart.weights.catalog import Entry, find, find_set, set_names
-from radstart.weights.files import read_container
 from radstart.weights.open import decided, find_source
-from radstart.weights.pickles import asked_globals
-from radstart.weights.plain import write_config
+from radstart.weights.reading.files import read_container
+from radstart.weights.reading.pickles import asked_globals
 from radstart.weights.source import Source
-from radstart.weights.trusted import WARNING, unpickled
 from radstart.weights.whole import Whole, open_whole
+from radstart.weights.writing.card import TENSORS, Card, write_card
+from radstart.weights.writing.plain import write_config
+from radstart.weights.writing.trusted import WARNING, unpickled
 
 
 @dataclass(frozen=True)

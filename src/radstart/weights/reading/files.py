@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from radstart.core.errors import RadstartError, short
-from radstart.weights.keras_files import is_keras, read_keras
-from radstart.weights.pickles import asked_globals
-from radstart.weights.sniff import Kind, damage_of, kind_of
+from radstart.weights.reading.keras_files import is_keras, read_keras
+from radstart.weights.reading.pickles import asked_globals
+from radstart.weights.reading.sniff import Kind, damage_of, kind_of
 
 Tensors = dict[str, Tensor]
 WRAPPERS = ("module.", "_orig_mod.")

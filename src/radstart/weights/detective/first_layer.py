@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from radstart.weights.convention import Convention
-from radstart.weights.observed import DEAD, Floats, norms_of
+from radstart.weights.detective.observed import DEAD, Floats, norms_of
 
 ADDS_UP = 0.6  # |sum| / sum of |weights| of a kernel that says something about the spread
 WIDEST = 1.1  # times the largest spread of pixels with that mean: sqrt(m (1 - m))

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from radstart.core.errors import RadstartError, short
 from radstart.core.files import os_reason
-from radstart.weights.hdf5 import Array, Group, read_tree
-from radstart.weights.sniff import kind_of
+from radstart.weights.reading.hdf5 import Array, Group, read_tree
+from radstart.weights.reading.sniff import kind_of
 
 ARCHIVED = "model.weights.h5"
 

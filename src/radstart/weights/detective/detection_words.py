@@ -7,8 +7,9 @@ from typing import Any
 
 from radstart.backbones import Backbone
 from radstart.core.errors import short
-from radstart.weights.answers import CLEAR, RESAMPLED
-from radstart.weights.candidates import (
+from radstart.weights.convention import Convention
+from radstart.weights.detective.answers import CLEAR, RESAMPLED
+from radstart.weights.detective.candidates import (
     REFINED,
     Candidate,
     mirrored,
@@ -16,9 +17,8 @@ from radstart.weights.candidates import (
     switch_text,
     switch_value,
 )
-from radstart.weights.convention import Convention
-from radstart.weights.detection import ASKED, Answer, Detection, Scored
-from radstart.weights.first_layer import implied
+from radstart.weights.detective.detection import ASKED, Answer, Detection, Scored
+from radstart.weights.detective.first_layer import implied
 
 UNLIKE = 0.3  # a larger gap of the best candidate: the images are unlike those of the training
 SHOWN = 14  # candidates in a terminal

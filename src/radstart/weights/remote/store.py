@@ -17,11 +17,11 @@ from typing import Any
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_toml, whole_file, write_toml
 from radstart.core.hashing import file_sha256
-from radstart.weights.archives import ARCHIVES, unpack
 from radstart.weights.catalog import TERMS, Entry, entries
-from radstart.weights.download import cache_folder, fetch_url, no_progress
-from radstart.weights.hub import CONFIG, fetch_hub, hub_files, hub_names
-from radstart.weights.sniff import kind_of
+from radstart.weights.reading.sniff import kind_of
+from radstart.weights.remote.archives import ARCHIVES, unpack
+from radstart.weights.remote.download import cache_folder, fetch_url, no_progress
+from radstart.weights.remote.hub import CONFIG, fetch_hub, hub_files, hub_names
 
 SCHEMA = 1
 

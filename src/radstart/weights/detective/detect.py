@@ -17,7 +17,8 @@ from torch import nn
 from radstart.backbones import Backbone, Switch, alternatives, build
 from radstart.core.progress import Progress
 from radstart.core.random import stream
-from radstart.weights.answers import (
+from radstart.weights.convention import Convention, apply_convention
+from radstart.weights.detective.answers import (
     BOUNDS,
     RESAMPLED,
     Measured,
@@ -26,7 +27,7 @@ from radstart.weights.answers import (
     answer_scale,
     unanswered,
 )
-from radstart.weights.candidates import (
+from radstart.weights.detective.candidates import (
     REFINED,
     Candidate,
     Switches,
@@ -37,11 +38,10 @@ from radstart.weights.candidates import (
     scale_name,
     switch_choices,
 )
-from radstart.weights.collapse import collapsed, diversity
-from radstart.weights.convention import Convention, apply_convention
-from radstart.weights.detection import Answer, Detection, Scored
-from radstart.weights.first_layer import Implied, Remembered, implied, remembered
-from radstart.weights.observed import Floats, distances, late, norms_of, remade, see
+from radstart.weights.detective.collapse import collapsed, diversity
+from radstart.weights.detective.detection import Answer, Detection, Scored
+from radstart.weights.detective.first_layer import Implied, Remembered, implied, remembered
+from radstart.weights.detective.observed import Floats, distances, late, norms_of, remade, see
 
 Load = Callable[[Backbone], nn.Module]
 FIRST_LOOK = 16  # views on which everything is tried

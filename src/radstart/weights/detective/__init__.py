@@ -1,0 +1,1 @@
+"""The convention detective: which input do these weights know?"""

@@ -1,0 +1,1 @@
+"""What is in a file, what was never trained, what it looks like."""

@@ -1,0 +1,1 @@
+"""Files of weights -> tensors by name; no pickle is ever executed."""

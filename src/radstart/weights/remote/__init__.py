@@ -1,0 +1,1 @@
+"""Weights over the network, out of archives, kept on this machine."""

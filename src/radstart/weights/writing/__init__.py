@@ -1,0 +1,1 @@
+"""Weights folders with a card, and networks exported with their convention inside."""
