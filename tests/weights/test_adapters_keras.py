@@ -68,9 +68,12 @@ def cases(wanted=CASES):
     return [pytest.param(c, id=c.backbone, marks=marks[c.slow]) for c in wanted]
 
 
-@pytest.mark.parametrize("case", cases())
+@pytest.mark.parametrize("case", cases([c for c in CASES if c is RESNET or not c.entry]))
 def test_a_file_without_top_gives_the_features_of_keras(case, stand_in, tmp_path):
-    """Recognised by its names, whole, with the switches of Keras's function."""
+    """Recognised by its names, whole, with the switches of Keras's function.
+
+    The published files that the catalog has an entry for: test_weights_standins.py.
+    """
     shared = case in (RESNET, INCEPTION, MOBILENET)
     path, features = stand_in(case) if shared else case.write(tmp_path)
     assert adapter_for(read_keras(path).tensors).name == "keras"

@@ -360,39 +360,39 @@ def _case(
 
 
 _TORCHVISION = (
-    ("mobilenet_v3_small", "mobilenetv3_small_100", 64, False),
-    ("mobilenet_v3_large", "mobilenetv3_large_100", 64, False),
-    ("efficientnet_b3", "efficientnet_b3", 64, True),
-    ("efficientnet_b4", "efficientnet_b4", 64, True),
-    ("vgg16", "vgg16", 32, True),
-    ("inception_v3", "inception_v3", 96, True),
-    ("resnet18", "resnet18", 64, False),
-    ("resnet34", "resnet34", 64, True),
-    ("resnet50", "resnet50", 64, True),
-    ("resnet101", "resnet101", 64, True),
-    ("resnet152", "resnet152", 64, True),
-    ("densenet121", "densenet121", 64, True),
+    ("mobilenet_v3_small", "mobilenetv3_small_100", 64),
+    ("mobilenet_v3_large", "mobilenetv3_large_100", 64),
+    ("efficientnet_b3", "efficientnet_b3", 64),
+    ("efficientnet_b4", "efficientnet_b4", 64),
+    ("vgg16", "vgg16", 32),
+    ("inception_v3", "inception_v3", 96),
+    ("resnet18", "resnet18", 64),
+    ("resnet34", "resnet34", 64),
+    ("resnet50", "resnet50", 64),
+    ("resnet101", "resnet101", 64),
+    ("resnet152", "resnet152", 64),
+    ("densenet121", "densenet121", 64),
 )
-_RADIOLOGYNET: tuple[tuple[str, str, Callable[[nn.Module], nn.Module], int, bool], ...] = (
-    ("resnet18", "resnet18", Whole, 64, False),
-    ("resnet34", "resnet34", Whole, 64, True),
-    ("resnet50", "resnet50", Whole, 64, True),
-    ("densenet121", "densenet121", Twice, 64, False),
-    ("inception_v3", "inception_v3", Whole, 96, True),
-    ("efficientnet_b3", "efficientnet_b3", Parts, 64, True),
-    ("efficientnet_b4", "efficientnet_b4", Parts, 64, True),
-    ("mobilenet_v3_small", "mobilenetv3_small_100", Parts, 64, False),
-    ("mobilenet_v3_large", "mobilenetv3_large_100", Parts, 64, True),
-    ("vgg16", "vgg16", Parts, 32, True),
+_RADIOLOGYNET: tuple[tuple[str, str, Callable[[nn.Module], nn.Module], int], ...] = (
+    ("resnet18", "resnet18", Whole, 64),
+    ("resnet34", "resnet34", Whole, 64),
+    ("resnet50", "resnet50", Whole, 64),
+    ("densenet121", "densenet121", Twice, 64),
+    ("inception_v3", "inception_v3", Whole, 96),
+    ("efficientnet_b3", "efficientnet_b3", Parts, 64),
+    ("efficientnet_b4", "efficientnet_b4", Parts, 64),
+    ("mobilenet_v3_small", "mobilenetv3_small_100", Parts, 64),
+    ("mobilenet_v3_large", "mobilenetv3_large_100", Parts, 64),
+    ("vgg16", "vgg16", Parts, 32),
 )
 
 CASES: tuple[Case, ...] = (
     *(
         _case(
             "torchvision", timm, f"torchvision/{timm}", partial(_torchvision, name),
-            f"torchvision {name}", size, slow=slow,
+            f"torchvision {name}", size,
         )
-        for name, timm, size, slow in _TORCHVISION
+        for name, timm, size in _TORCHVISION
     ),
     _case(
         "torchvision", "mobilenetv3_small_100", "torchvision/mobilenetv3_small_100",
@@ -404,11 +404,11 @@ CASES: tuple[Case, ...] = (
     ),
     _case(
         "radimagenet_torch", "resnet50", "radimagenet/resnet50",
-        partial(_radimagenet, "resnet50", False), "torchvision resnet50", slow=True,
+        partial(_radimagenet, "resnet50", False), "torchvision resnet50",
     ),
     _case(
         "radimagenet_torch", "inception_v3", "radimagenet/inception_v3",
-        partial(_radimagenet, "inception_v3", False), "torchvision inception_v3", 96, slow=True,
+        partial(_radimagenet, "inception_v3", False), "torchvision inception_v3", 96,
     ),
     _case(
         "radimagenet_torch", "inception_v3", "radimagenet/inception_v3",
@@ -426,9 +426,9 @@ CASES: tuple[Case, ...] = (
     *(
         _case(
             "radiologynet", timm, f"radiologynet/{timm}", partial(_radiologynet, name, wrapper),
-            f"torchvision {name}", size, slow=slow,
+            f"torchvision {name}", size,
         )
-        for name, timm, wrapper, size, slow in _RADIOLOGYNET
+        for name, timm, wrapper, size in _RADIOLOGYNET
     ),
     _case(
         "torchxrayvision", "densenet121", "torchxrayvision/densenet121-res224-all", _xrv_densenet,
@@ -436,7 +436,7 @@ CASES: tuple[Case, ...] = (
     ),
     _case(
         "torchxrayvision", "resnet50", "torchxrayvision/resnet50-res512-all",
-        partial(_xrv_resnet, False), "torchvision resnet50, one channel", channels=1, slow=True,
+        partial(_xrv_resnet, False), "torchvision resnet50, one channel", channels=1,
     ),
 )  # fmt: skip
 """What the catalog has an entry for."""

@@ -394,6 +394,7 @@ def write_dinov3_convnext(
 
 _OURS = "a re-implementation from the published description"
 _HF = "transformers' independent implementation"
+_CONVNEXT_TINY = ((3, 3, 9, 3), (96, 192, 384, 768))
 
 
 def _dinov2(width: int, heads: int, depth: int, registers: int, size: int) -> StandIn:
@@ -451,7 +452,25 @@ STANDINS: tuple[StandIn, ...] = (
     ),
     StandIn(
         "dinov3/convnext_tiny-meta",
-        functools.partial(write_dinov3_convnext, (3, 3, 9, 3), (96, 192, 384, 768), True),
+        functools.partial(write_dinov3_convnext, *_CONVNEXT_TINY, True),
+        64,
+        verified=_HF,
+    ),
+    StandIn(
+        "dinov3/vit_small_patch16_dinov3-hf",
+        functools.partial(write_hf_dinov3, 384, 6, 12, False, False),
+        224,
+        verified=_HF,
+    ),
+    StandIn(
+        "dinov3/vit_small_plus_patch16_dinov3-hf",
+        functools.partial(write_hf_dinov3, 384, 6, 12, True, False),
+        224,
+        verified=_HF,
+    ),
+    StandIn(
+        "dinov3/convnext_tiny-hf",
+        functools.partial(write_dinov3_convnext, *_CONVNEXT_TINY, False),
         64,
         verified=_HF,
     ),
