@@ -146,7 +146,7 @@ def _probed(
     if first is None or not by_norms:
         first = int(np.argmin([float(np.nanmean(loss)) for _, loss in pairs]))
     reference = pairs[first][1]
-    level = 1 - 0.05 / max(1, len(pairs) - 1)
+    level = 1 - 0.05 / max(1, len(pairs) - 1)  # Bonferroni
     scores = {}
     for scored, loss in pairs:
         known = paired_loss(loss, reference, units, level)
@@ -154,9 +154,10 @@ def _probed(
         scores[id(scored)] = ProbeScore(mean, known.difference, known.low, known.high)
     listed = tuple(replace(s, probe=scores.get(id(s), s.probe)) for s in found.scored)
     cases, patients = int((folds >= 0).sum()), len(np.unique(units[folds >= 0]))
+    others = max(1, len(pairs) - 1)
     note = (
         f"probe: cross-validated log loss of {cases} cases, {patients} units, intervals against "
-        f"{pairs[first][0].candidate.text()}, adjusted for {max(1, len(pairs) - 1)} comparisons"
+        f"{found.name(pairs[first][0].candidate)}, adjusted for {others} comparisons"
     )
     found = replace(found, scored=listed, notes=(*found.notes, note))
     return found if by_norms else replace(found, answers=_by_probe(found))
@@ -203,7 +204,7 @@ def _by_probe(found: Detection) -> tuple[Answer, ...]:
     others = [s for s in probed if s.candidate.scale != scale]
     near = [s for s in others if s.probe and s.probe.low <= 0]
     values = tuple(
-        Value(s.candidate.text(), _loss(s), s.probe.difference, s.probe.low, s.probe.high)
+        Value(found.name(s.candidate), _loss(s), s.probe.difference, s.probe.low, s.probe.high)
         for s in probed
         if s.probe
     )
@@ -215,7 +216,8 @@ def _by_probe(found: Detection) -> tuple[Answer, ...]:
         answer = Answer("scale", scale, (scale,), values, "probe", why)
     else:
         left = tuple(dict.fromkeys(s.candidate.scale for s in (best, *near)))
-        why = f"a frozen probe does not tell {', '.join(left)} apart"
+        listed = ", ".join(left) if len(left) <= 4 else f"{len(left)} of them"
+        why = f"a frozen probe does not tell {listed} apart"
         answer = Answer("scale", "", left, values, "", why)
     return tuple(answer if a.question == "scale" else a for a in found.answers)
 

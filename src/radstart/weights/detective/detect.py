@@ -113,7 +113,7 @@ def detect(
         scored=(), answers=(), remembered=memory, remade=remade(own),
     )  # fmt: skip
     if common.kind == "features":
-        return _by_features(case, common, scales, progress)
+        return _by_features(case, replace(common, switches=()), scales, progress)
     return _by_norms(case, common, scales, base, values, progress)
 
 

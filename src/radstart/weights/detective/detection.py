@@ -5,7 +5,13 @@ from dataclasses import dataclass
 
 from radstart.backbones import Backbone
 from radstart.weights.convention import Convention
-from radstart.weights.detective.candidates import REFINED, Candidate, Switches, scale_name
+from radstart.weights.detective.candidates import (
+    REFINED,
+    Candidate,
+    Switches,
+    scale_name,
+    switch_text,
+)
 from radstart.weights.detective.collapse import Diversity
 from radstart.weights.detective.first_layer import Implied, Remembered
 
@@ -156,6 +162,23 @@ class Detection:
                 wanted[answer.question] = stated
         seen = [s for s in self.scored if s.low is not None] or list(self.scored)
         return min(seen, key=lambda s: (_misses(s.candidate, wanted), bool(s.refused), _gap(s)))
+
+    @property
+    def marked(self) -> Scored | None:
+        """The candidate that a table marks: the best one, None where nothing speaks for it."""
+        best = self.best
+        spoken = self.kind != "features" or any(answer.picked for answer in self.answers)
+        return best if spoken or best is self.own else None
+
+    def name(self, candidate: Candidate) -> str:
+        """Return a candidate's text, with order and eps where they tell candidates apart."""
+        text = candidate.text()
+        if not self.coloured:
+            text = text.replace(f" {candidate.order}", "", 1)
+        own, base = dict(candidate.switches), dict(self.switches)
+        if REFINED in own and own[REFINED] != base.get(REFINED):
+            text += f", {switch_text(REFINED, own[REFINED])}"
+        return text
 
     @property
     def own(self) -> Scored | None:

@@ -10,11 +10,9 @@ from radstart.core.errors import short
 from radstart.weights.convention import Convention
 from radstart.weights.detective.answers import CLEAR, RESAMPLED
 from radstart.weights.detective.candidates import (
-    REFINED,
     Candidate,
     mirrored,
     scale_name,
-    switch_text,
     switch_value,
 )
 from radstart.weights.detective.detection import ASKED, Answer, Detection, Scored
@@ -44,10 +42,13 @@ def sentences(detection: Detection) -> tuple[str, ...]:
             f"The running statistics were made after the training: {detection.remade}. They tell "
             "how the network was fed when they were made, and nothing of the training before."
         )
+    if refused := [s for s in detection.scored if s.refused and detection.kind == "features"]:
+        listed = ", ".join(detection.name(s.candidate) for s in refused)
+        said.append(f"Ruled out, since features of different images become alike: {listed}.")
     if detection.kind == "features" and not any(a.by == "probe" for a in detection.answers):
         said.append(
-            "This network has no batch norms that remember their input; without labels only a "
-            "collapse of its features could rule something out."
+            "This network has no batch norms that remember their input: without labels only a "
+            "collapse of its features rules something out."
         )
     return tuple(said)
 
@@ -59,14 +60,14 @@ def _probe_sentence(detection: Detection) -> str:
         return ""
     (first, best), *_ = sorted(probed, key=lambda pair: pair[1].loss)
     against = next(s for s, known in probed if known.low == known.high == 0)
-    winner = _name(first.candidate, detection)
+    winner = detection.name(first.candidate)
     said = f"A frozen probe works best with {winner} (log loss {best.loss:.3f})"
     if first is against:
         near = [s.candidate for s, known in probed if s is not first and known.low <= 0]
-        apart = f"not clearly better than with {_name(near[0], detection)}" if near else "clearly"
+        apart = f"not clearly better than with {detection.name(near[0])}" if near else "clearly"
         return f"{said}, {apart}."
     clear = "clearly" if best.high < 0 else "not clearly"
-    return f"{said}, {clear} better than with {_name(against.candidate, detection)}."
+    return f"{said}, {clear} better than with {detection.name(against.candidate)}."
 
 
 def _headline(detection: Detection) -> str:
@@ -206,15 +207,15 @@ def _table(detection: Detection, width: int) -> list[str]:
         name, room = ("", 0) if features else ("95 % INTERVAL", 14)
         beside = {id(s): _interval(s) for s in shown}
     left = width - room - BAR - 14
-    own, best = detection.own, detection.best
+    own = detection.own
     lines = [f"  {'CANDIDATE':<{left}} {title:>7}  {name:<{room}}".rstrip()]
     most = max((value(s) for s in shown if not s.refused), default=1.0) or 1.0
     for scored in shown:
-        sign = ("*" if scored is own else " ") + (">" if scored is best else " ")
+        sign = ("*" if scored is own else " ") + (">" if scored is detection.marked else " ")
         bar = "#" * max(1, round(BAR * min(1.0, value(scored) / most)))
         if scored.refused:
             bar = "collapsed" if features else "impossible"
-        text = short(_name(scored.candidate, detection), left)
+        text = short(detection.name(scored.candidate), left)
         number = f"{value(scored):7.3f}"
         lines.append(f"{sign}{text:<{left}} {number}  {beside[id(scored)]:<{room}} {bar}".rstrip())
     if more := len(detection.scored) - len(shown):
@@ -224,17 +225,6 @@ def _table(detection: Detection, width: int) -> list[str]:
 
 def _interval(scored: Scored) -> str:
     return "" if scored.low is None else f"[{scored.low:.3f}, {scored.high:.3f}]"
-
-
-def _name(candidate: Candidate, detection: Detection) -> str:
-    """Return the candidate's text; order and eps where they tell candidates apart."""
-    text = candidate.text()
-    if not detection.coloured:
-        text = text.replace(f" {candidate.order}", "", 1)
-    own, base = dict(candidate.switches), dict(detection.switches)
-    if REFINED in own and own[REFINED] != base.get(REFINED):
-        text += f", {switch_text(REFINED, own[REFINED])}"
-    return text
 
 
 def _shown(detection: Detection) -> list[Scored]:
@@ -259,7 +249,7 @@ def _variation(scored: Scored) -> float:
 
 def detection_record(detection: Detection) -> dict[str, Any]:
     """Return everything that a page shows, as plain values for JSON."""
-    own, best = detection.own, detection.best
+    own = detection.own
     plain = {
         name: getattr(detection, name)
         for name in ("file", "sha256", "data", "kind", "images", "views", "units",
@@ -273,7 +263,7 @@ def detection_record(detection: Detection) -> dict[str, Any]:
         "backbone": detection.backbone.text(),
         "stated": {**detection.stated.record(), "text": _stated_text(detection)},
         "scored": [
-            {**_record(s, s is own, s is best), "name": _name(s.candidate, detection)}
+            {**_record(s, s is own, s is detection.marked), "name": detection.name(s.candidate)}
             for s in detection.scored
         ],
         "implied": _implied_records(detection),
