@@ -17,7 +17,14 @@ from radstart.weights import (
     warning,
 )
 from radstart.weights.convention import Convention, apply_convention, named_convention
-from radstart.weights.detective.answers import CLEAR, FITS, Measured, answer_by_gap, answer_order
+from radstart.weights.detective.answers import (
+    CLEAR,
+    FITS,
+    Measured,
+    answer_by_gap,
+    answer_order,
+    answer_scale,
+)
 from radstart.weights.detective.candidates import (
     Candidate,
     is_coloured,
@@ -26,7 +33,7 @@ from radstart.weights.detective.candidates import (
 )
 from radstart.weights.detective.collapse import collapsed, diversity
 from radstart.weights.detective.detect import resampling
-from radstart.weights.detective.first_layer import implied, remembered
+from radstart.weights.detective.first_layer import Remembered, implied, remembered
 from radstart.weights.detective.observed import distances, remade, see
 
 SIZE = 64
@@ -287,6 +294,26 @@ def test_a_clear_lead_is_picked_and_a_small_one_is_not():
     assert small.left == ("a", "b")
     assert "below 20%" in small.why
     assert loud.picked == ""
+
+
+def test_the_first_layer_settles_what_the_activations_leave_open():
+    """ImageNet's means in either order of channels; it contradicts a pick that it rules out."""
+    plain = Measured(Candidate("-1to1", convention("-1to1"), ()), *(np.full(201, 0.30),) * 2)
+    other = Measured(Candidate("imagenet", convention("imagenet"), ()), *(np.full(201, 0.29),) * 2)
+    wrong = Measured(Candidate("0to1", convention("0to1"), ()), *(np.full(201, 0.10),) * 2)
+    memory = Remembered((-0.06, -0.10, -0.18), (0.001,) * 3, 0.52)
+    turned = Remembered(memory.mean[::-1], memory.error, memory.spread)
+    grey = Remembered((-0.4, -0.4, -0.4), (0.001,) * 3, 0.4)
+
+    for known in (memory, turned):
+        answer = answer_scale([plain, other], known)
+        assert (answer.picked, answer.by) == ("-1to1", "first layer")
+    assert answer_scale([plain, other], grey).picked == "-1to1"
+    assert answer_scale([plain, other], None).picked == ""
+    contradicted = answer_scale([wrong, plain, other], memory)
+    assert contradicted.picked == ""
+    assert "impossible" in contradicted.why
+    assert answer_order([plain], turned, False).picked == "BGR"
 
 
 def test_where_nothing_fits_nothing_is_picked():

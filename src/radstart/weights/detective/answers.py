@@ -143,13 +143,17 @@ def answer_scale(measured: Sequence[Measured], memory: Remembered | None) -> Ans
 
 
 def _like(memory: Remembered, candidate: Candidate) -> str:
-    known = implied(memory, candidate.convention).like
+    """Return what the training images were like under a scale, in either order of channels."""
+    orders = [candidate, mirrored(candidate)] if candidate.order != "grey" else [candidate]
+    known = next((k for o in orders if (k := implied(memory, o.convention).like)), "")
     return {"photographs": "ImageNet's photographs", "grey": "grey images"}.get(known, "")
 
 
 def _means(memory: Remembered, scale: str, measured: Sequence[Measured]) -> str:
     own = next(m.candidate for m in measured if m.candidate.scale == scale)
     known = implied(memory, own.convention)
+    if not known.like:
+        known = implied(memory, mirrored(own).convention)
     means = " ".join(f"{value:.2f}" for value in known.mean)
     return f"under it the training images had the means {means} and a spread of {known.spread:.2f}"
 

@@ -148,11 +148,9 @@ def use(detection: Detection) -> tuple[Convention, Backbone]:
     answer = detection.answer("scale")
     convention = detection.stated
     if answer and answer.picked:
-        same = convention.order == best.convention.order
-        own = best if same else mirrored(best)
         known = scale_name(convention)
         if known != best.scale and known not in best.twins:
-            convention = replace(own.convention, source="radstart weights check")
+            convention = replace(best.convention, source="radstart weights check")
     answer = detection.answer("order")
     if answer and answer.picked and answer.picked != convention.order:
         turned = mirrored(Candidate("", convention, ())).convention
