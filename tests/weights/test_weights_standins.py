@@ -1,7 +1,7 @@
 """One contract for every published layout: the loader's network gives the original's features.
 
 A stand-in is random weights in the exact layout of a published file (standins/); docs/weights.md
-lists them all with the differences that write_page.py measured.
+lists them all (families_page.py).
 """
 
 import re
