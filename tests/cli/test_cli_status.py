@@ -1,6 +1,7 @@
 """radstart status: who is at work, what is finished, what happened last; nothing is changed."""
 
 import json
+import re
 import shutil
 
 from conftest import snapshot
@@ -22,7 +23,7 @@ def test_status_tells_the_living_from_the_dead_and_changes_nothing(cli, finished
     assert (code, err) == (0, "")
     assert "finished 24 of 24 runs" in words
     assert f"process {claims.owner('facts')['pid']} on" in words
-    assert "last sign of life 0 s ago: facts" in words
+    assert re.search(r"last sign of life \d+ s ago: facts", words)
     assert f"process {2**22 + 1} on here, dead, to be taken over" in words
     assert words.count(" log ") == 1
     assert all(len(line) < 80 for line in out.splitlines())
