@@ -14,6 +14,8 @@ from radstart.study import check_convention
 from radstart.weights import apply_convention, detection_lines, detection_record
 from radstart.weights.convention import named_convention
 
+pytestmark = pytest.mark.slow
+
 SIZE = 48
 
 

@@ -25,6 +25,7 @@ def study(images, out, *arms):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_bare_file_is_asked_once_and_a_folder_is_not(
     images, weights, bare, tmp_path, monkeypatch
 ):

@@ -19,6 +19,8 @@ from radstart.weights.catalog import entries, find
 from radstart.weights.convention import Convention, apply_convention
 from radstart.weights.reading.keras_files import read_keras
 
+pytestmark = pytest.mark.slow
+
 SHARED = Path(__file__).parents[2].parent / "shared" / "weights"
 FILE = SHARED / "mobilenetv1_025_imagenet_keras_notop" / "mobilenet_2_5_224_tf_no_top.h5"
 real = [

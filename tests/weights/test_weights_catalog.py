@@ -118,6 +118,7 @@ def test_switches_are_the_ones_that_the_adapter_sets():
             assert {**of_adapter, **entry.switches} == {**entry.switches, **of_adapter}, entry.name
 
 
+@pytest.mark.slow
 def test_backbones_exist_and_take_their_switches(timm):
     """Those with switches are built, the others' names are looked up."""
     switched = {(e.backbone, tuple(sorted(e.switches.items()))) for e in NAMED if e.switches}

@@ -20,6 +20,8 @@ from radstart.study.exporting import network_of_run
 from radstart.weights import Convention, Network, apply_convention, export_network
 from radstart.weights.writing.export import GIVES_SCORES, outputs_of
 
+pytestmark = pytest.mark.slow
+
 CONVENTION = Convention(32, (0.2, 0.4, 0.6), (0.1, 0.2, 0.3), "test", order="BGR")
 CLASSES = ("no finding", "Ödem", "mass")
 
