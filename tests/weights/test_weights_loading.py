@@ -338,15 +338,6 @@ def test_a_frozen_run_is_no_start(finished, facts):
 
 
 @pytest.mark.parametrize("mark", [pytest.param(None, marks=real)])
-def test_cifar_weights_are_refused_for_resnet18(mark):
-    """65 of 97 names match and not one tensor goes in."""
-    path = SHARED / "resnet20_cifar10_torch" / "resnet20-12fca82f.th"
-
-    with pytest.raises(RadstartError, match=r"do not fit resnet18: \d+ of \d+ tensors missing"):
-        start(path, backbone="resnet18")
-
-
-@pytest.mark.parametrize("mark", [pytest.param(None, marks=real)])
 def test_switches_and_convention_of_the_folder_hold(mark):
     """Padding that no tensor reveals: another switch would change the features silently."""
     folder = SHARED / "mobilenetv2_100_imagenet_tf2"

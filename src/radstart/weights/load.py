@@ -275,7 +275,7 @@ def _counted(
     places = {tensor.data_ptr(): name for name, tensor in given.items() if tensor.numel()}
     trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
     counters = [name for name in filled if name.endswith(COUNTER)]
-    loaded = [name for name in filled if not name.endswith(COUNTER)]
+    loaded = [n for n in filled if not n.endswith(COUNTER) and n not in classifier]
     sizes = {name: tensor.numel() for name, tensor in adapted.items()}
     kinds: dict[str, list[str]] = {"renamed": [], "reshaped": [], "computed": []}
     for name in loaded:
@@ -295,7 +295,7 @@ def _counted(
         assigned=len(loaded),
         counters=len(counters),
         dropped=tuple(sorted(dropped)),
-        parameters_assigned=sum(trained.get(n, 0) for n in loaded if n not in classifier),
+        parameters_assigned=sum(trained.get(n, 0) for n in loaded),
         parameters_dropped=sum(sizes[name] for name in dropped),
         parameters_total=sum(n for name, n in trained.items() if name not in classifier),
         renamed=len(kinds["renamed"]),
