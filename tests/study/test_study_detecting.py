@@ -67,6 +67,13 @@ def file(folder, tmp_path_factory):
     return target
 
 
+@pytest.fixture(autouse=True)
+def few_views(monkeypatch):
+    """Look at each image once or twice, and probe four candidates: seconds, not a minute."""
+    monkeypatch.setattr("radstart.study.detecting.VIEWS", 12)
+    monkeypatch.setattr("radstart.study.detecting.PROBED", 4)
+
+
 def test_from_files_to_a_page(file, folder, tmp_path):
     """The scale is found, a probe compares the inputs, nothing is written beside the images."""
     before = sorted(path.name for path in folder.iterdir())
@@ -95,6 +102,7 @@ def test_without_labels_there_is_no_probe(file, folder):
     assert not found.patients_known
 
 
+@pytest.mark.slow
 def test_a_transformer_is_told_by_its_probe_alone(folder, tmp_path):
     """Or not at all; the answer says by what."""
     from safetensors.torch import save_file
