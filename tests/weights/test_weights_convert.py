@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.weights.standins.standin import randomised
+from standins.standin import randomised
 
 from radstart.backbones import Backbone, build, check_name
 from radstart.core.errors import RadstartError
@@ -208,6 +208,52 @@ def test_what_is_in_the_way_or_misfits_leaves_nothing(tmp_path):
     with pytest.raises(RadstartError, match="there is something already"):
         convert_weights(path, tmp_path / "there", backbone="test_resnet")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["original.safetensors", "there"]
+
+
+PUBLISHED = {  # entry of a stand-in in the published layout -> why plain timm cannot load it
+    "torchvision/mobilenetv3_small_100": "",
+    "radimagenet/resnet50": "",
+    "radimagenet/resnet50-port": "stride_in_first_conv=True",
+    "radimagenet/resnet50-keras": "stride_in_first_conv=True",
+    "radimagenet/densenet121-keras": "bn_eps=1.001e-05",
+    "radiologynet/densenet121": "",
+    "torchxrayvision/resnet50-res512-all": "",
+    "medical-mae/vit_small_patch16_224": "",
+    "medclip/vit": "",
+    "dinov2/vit_small_patch14_reg4_dinov2-meta": "",
+}
+
+
+def published(entry):
+    from standins import chest, cnn, dino, keras_nets, vit
+
+    every = [one for module in (cnn, keras_nets, chest, vit, dino) for one in module.STANDINS]
+    return next(one for one in every if one.entry == entry)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", PUBLISHED)
+@pytest.mark.filterwarnings("ignore")
+def test_published_layouts_become_folders_that_compute_what_the_original_does(tmp_path, entry):
+    """From the origin's own file to a folder, into radstart and plain timm: the same features."""
+    standin = published(entry)
+    path, features = standin.write(tmp_path)
+    near = inventory_of(path).nearest[0]
+    done = convert_weights(entry, tmp_path / "out", file=path)
+    path.unlink()
+    batch = images(standin.size, standin.channels)
+    wide = batch.expand(-1, 3, -1, -1)
+
+    right = outputs(features, batch) if isinstance(features, torch.nn.Module) else features(batch)
+    loaded = load_weights(done.folder)
+    assert (near.backbone, near.whole) == (done.card.backbone.name, True)
+    assert same(right, outputs(loaded.model, wide))
+    assert done.card.plain_timm == PUBLISHED[entry]
+    if not PUBLISHED[entry]:
+        plain = timm.create_model(f"local-dir:{done.folder}", pretrained=True, num_classes=0)
+        assert same(right, outputs(plain, wide))
+    assert done.card.licence
+    assert done.card.citation
 
 
 class Trap:

@@ -9,7 +9,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from tests.weights.standins.standin import randomised
+from standins.standin import randomised
 
 from radstart.backbones import Backbone, build
 from radstart.core.errors import RadstartError

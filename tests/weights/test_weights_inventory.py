@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.weights.standins.standin import randomised
+from standins.standin import randomised
 
 from radstart.backbones import Backbone, build, comparable, known_shapes, state_shapes
 from radstart.core.errors import RadstartError

@@ -25,6 +25,7 @@ from radstart.backbones.numerics import (
 )
 from radstart.backbones.shapes import (
     KnownShapes,
+    Shapes,
     classifier_modules,
     comparable,
     known_shapes,
@@ -39,6 +40,7 @@ __all__ = [
     "Backbone",
     "KnownShapes",
     "Numerics",
+    "Shapes",
     "Switch",
     "alternatives",
     "build",

@@ -277,7 +277,9 @@ def _likened(found: Inventory) -> Iterator[tuple[str, str]]:
         if one.whole:
             module = one.classifier[0].rpartition(".")[0] if one.classifier else "none"
             how = f"{one.origin}'s names" if one.origin != "timm" else "every name"
-            yield "looks like", f"{one.backbone}: loads whole by {how}; classifier: {module}{alike}"
+            seen = ", one channel" if one.grey else ""
+            text = f"{one.backbone}{seen}: loads whole by {how}; classifier: {module}{alike}"
+            yield "looks like", text
             continue
         yield "near", f"{one.backbone}: {one.share:.0%} of shapes in common{alike}"
         for word in ("missing", "unexpected", "misshapen"):

@@ -38,6 +38,9 @@ def write_config(folder: Path, whole: Whole, name: str) -> str:
     Returns: why plain timm cannot load the folder, "" = it can.
     """
     arguments, unsayable = timm_arguments(whole.backbone)
+    built_for: Any = getattr(getattr(whole.model, "patch_embed", None), "img_size", None)
+    if "dynamic_img_size" in arguments and built_for:  # else timm resamples the positions to 224
+        arguments.setdefault("img_size", int(built_for[0]))
     if not unsayable:
         write_json(folder / CONFIG, _config(whole, whole.backbone.name, arguments, name))
         unsayable = _tried(folder, whole)
@@ -117,8 +120,11 @@ def _tried(folder: Path, whole: Whole) -> str:
 
     try:
         other = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    except TypeError:  # an argument that this builder of timm's does not have
+        own = [name for name in whole.backbone.switches if name in SWITCHES]
+        return ", ".join(f"{name}={whole.backbone.switches[name]}" for name in sorted(own))
     except Exception as error:  # whatever timm raises, the folder is not for it
-        return f"switches that timm does not take ({short(one_line(str(error)), 120)})"
+        return f"what timm stops at ({short(one_line(str(error)), 120)})"
     if _constants(other) != _constants(whole.model):
         return "norms' constants that timm does not take"
     size = whole.convention.size
