@@ -154,7 +154,13 @@ def _by_norms(
     ]  # fmt: skip
     with progress.task("the best ones", len(chosen)) as task:
         measured = _measure(case, chosen, task.advance)
-    best = _least(measured, common.remembered).candidate
+    known = answer_scale(measured, common.remembered).picked
+    around = _around(rough, known) if known else []
+    around = [one for one in around if one not in chosen]
+    with progress.task("around the best", len(around)) as task:
+        measured += _measure(case, around, task.advance)
+    leading = [m for m in measured if m.candidate.scale == known] or measured
+    best = _least(leading, common.remembered).candidate
     more = [replace(best, switches=_with(best.switches, ((REFINED, value),)))
             for value in values.get(REFINED, ())[1:]]  # fmt: skip
     if common.coloured and best.order != "grey":
@@ -222,6 +228,12 @@ def _finalists(rough: Sequence[tuple[float, Candidate]]) -> list[Candidate]:
     return list(chosen)
 
 
+def _around(rough: Sequence[tuple[float, Candidate]], scale: str) -> list[Candidate]:
+    """Return the best candidate of a scale, and those of it that differ in one answer."""
+    own = [candidate for _, candidate in rough if candidate.scale == scale]
+    return [one for one in own if len(_differs(one, own[0])) <= 1]
+
+
 def _differs(a: Candidate, b: Candidate) -> set[str]:
     names = ("scale", "order", *(name for name, _ in b.switches))
     return {name for name in names if a.value(name) != b.value(name)}
@@ -275,10 +287,14 @@ def _scored(measured: Measured, memory: Remembered | None) -> Scored:
 
 
 def _answers(measured: Sequence[Measured], common: Detection) -> tuple[Answer, ...]:
-    """Return the answers; what was tried for the refined question takes part in that one alone."""
+    """Return the answers; all but the first among candidates of the scales that are left.
+
+    What was tried for the refined question takes part in that one alone.
+    """
     memory = common.remembered
     plain = [m for m in measured if _refined(m.candidate) == _refined(measured[0].candidate)]
     answers: list[Answer] = [answer_scale(plain, memory)]
+    fitting = [m for m in plain if m.candidate.scale in answers[0].left]
     for question in questions([m.candidate for m in measured]):
         if question == REFINED:
             other = [m for m in measured if m not in plain]
@@ -286,11 +302,10 @@ def _answers(measured: Sequence[Measured], common: Detection) -> tuple[Answer, .
                                              for o in other)]  # fmt: skip
             answers.append(answer_by_gap(REFINED, [*pairs, *other]))
         elif question == "order":
-            some = [m for m in plain if m.candidate.scale in answers[0].left]
             if plain[0].candidate.order != "grey":
-                answers.append(answer_order(some, memory, common.coloured))
+                answers.append(answer_order(fitting, memory, common.coloured))
         elif question != "scale":
-            answers.append(answer_by_gap(question, plain))
+            answers.append(answer_by_gap(question, fitting))
     return tuple(answers)
 
 

@@ -27,7 +27,7 @@ def sentences(detection: Detection) -> tuple[str, ...]:
     """Return what was found, in a few sentences, the answer first."""
     said = [_headline(detection)]
     open_ = [a for a in detection.answers if not a.picked and a.question != "bn_eps"]
-    said += [f"{ASKED[a.question].capitalize()}: cannot tell. {_sentence(a.why)}" for a in open_]
+    said += [f"{ASKED[a.question].capitalize()}: cannot tell ({a.why})." for a in open_]
     said.append(against_stated(detection))
     best = detection.best
     if best.gap is not None and best.gap > UNLIKE:
@@ -75,10 +75,6 @@ def _headline(detection: Detection) -> str:
     if not picked:
         return "Cannot tell how these weights were fed."
     return "Picked: " + ", ".join(f"{ASKED[a.question]} {a.picked}" for a in picked) + "."
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
 
 
 def against_stated(detection: Detection) -> str:
