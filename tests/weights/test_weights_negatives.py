@@ -178,7 +178,7 @@ PAGE = b"<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</ti
     [
         (POINTER, "a pointer of Git LFS); fetch the file itself"),
         (PAGE, "a web page); fetch it again"),
-        (b"", "the file is empty)"),
+        (b"", "an empty file)"),
         (b"weights will follow", "no format that is known here)"),
         (pickle.dumps({"w": 1}), "a pickle that torch did not write"),
     ],

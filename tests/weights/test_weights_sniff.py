@@ -157,7 +157,7 @@ def test_formats_that_state_no_end_are_not_judged(tmp_path):
     (tmp_path / "b").write_bytes(b"")
 
     assert damage_of(tmp_path / "a") == ""
-    assert damage_of(tmp_path / "b") == "the file is empty"
+    assert damage_of(tmp_path / "b") == "an empty file"
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path):

@@ -305,7 +305,7 @@ def _counted(
         parameters_reshaped=sum(trained.get(n, 0) for n in kinds["reshaped"]),
         parameters_computed=sum(trained.get(n, 0) for n in kinds["computed"]),
         shares=(
-            *_backbone_shares([n for n in loaded if n not in classifier], kinds, trained),
+            *_backbone_shares(loaded, kinds, trained),
             *_share("fresh", "backbone", fresh, trained),
             *_share("dropped", "file", dropped, sizes),
             *_share("left out", "file", left, sizes),

@@ -42,7 +42,7 @@ class Receipt:
         beside: what else the file holds (optimizer, epoch, ...).
         prefix: removed from every name.
         switches: what the network computes beside its tensors.
-        assigned: tensors of the network that hold the file's values, `num_batches_tracked` apart.
+        assigned: tensors of the backbone that hold the file's values, `num_batches_tracked` apart.
         renamed, reshaped, computed: how many of them had another name; another shape or order of
             axes; were computed from several of the file's (folded biases, joined q, k and v).
         counters: `num_batches_tracked` copied: no match of anything trained.

@@ -91,7 +91,7 @@ def damage_of(path: Path) -> str:
     """
     kind, size = kind_of(path), path.stat().st_size
     if kind == "empty":
-        return "the file is empty"
+        return "an empty file"
     if kind == "safetensors":
         stated = _safetensors_length(path)
     elif kind == "hdf5":
