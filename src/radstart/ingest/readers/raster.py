@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from radstart.ingest.frames import Unreadable
+
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
 MAX_PIXELS = 100_000_000
@@ -19,15 +21,6 @@ _AGAIN = "fetch it again"
 _DEPTH = "save it with 8 or 16 bits"
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-
-
-class Unreadable(Exception):  # noqa: N818
-    """A file that is no image for us: the reason, and what mends it."""
-
-    def __init__(self, reason: str, remedy: str) -> None:
-        """Keep both."""
-        super().__init__(reason, remedy)
-        self.reason, self.remedy = reason, remedy
 
 
 def read_raster(path: Path) -> Pixels:
