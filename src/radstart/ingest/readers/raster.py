@@ -5,13 +5,15 @@ decoded, and whatever goes wrong inside the decoder is a reason, not a crash.
 """
 
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from radstart.ingest.frames import Unreadable
+from radstart.ingest.frames import Frame, Scan, Unreadable
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
@@ -23,8 +25,36 @@ _DEPTH = "save it with 8 or 16 bits"
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
+def scan(path: Path) -> Scan:
+    """Return the size and the number of pages, the pixels not decoded.
+
+    Raises:
+        Unreadable: missing, empty, no image, animated, or too many pixels.
+    """
+    with _opened(path) as image:
+        return Scan("raster", _pages(image), {"rows": image.height, "cols": image.width})
+
+
+def frames(path: Path, which: Sequence[int]) -> Iterator[Frame]:
+    """Yield pages as `read_raster` decodes them: values as they are stored.
+
+    Raises:
+        Unreadable: as `read_raster`; a page that is not there.
+    """
+    with _opened(path) as image:
+        for index in which:
+            if index >= _pages(image):
+                raise Unreadable("has fewer pages", "fetch it again")
+            if index != image.tell():
+                image.seek(index)
+            _check(image)
+            values = _canonical(_pixels(image))
+            top = 65535.0 if values.dtype == np.uint16 else 255.0
+            yield Frame(values, index, limits=(0.0, top))
+
+
 def read_raster(path: Path) -> Pixels:
-    """Decode an image at its own size.
+    """Decode an image at its own size: the only page of a file.
 
     EXIF orientation is applied; palettes, CMYK and YCbCr become RGB; an alpha channel is dropped,
     the colours under it are kept; 1-bit becomes 0 and 255; 16-bit grey stays uint16. RGB with
@@ -38,6 +68,17 @@ def read_raster(path: Path) -> Pixels:
     Raises:
         Unreadable: missing, empty, no image, truncated, animated, too many pixels, or floats.
     """
+    with _opened(path) as image:
+        if pages := _pages(image) - 1:
+            raise Unreadable(
+                f"of many pages ({pages + 1} frames)", "save the frame that counts by itself"
+            )
+        return _canonical(_pixels(image))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image, checked; whatever goes wrong in the block is a reason."""
     try:
         if not path.is_file():
             if path.exists():
@@ -49,8 +90,8 @@ def read_raster(path: Path) -> Pixels:
             raise Unreadable("an empty file (0 bytes)", _AGAIN)
         with Image.open(path, formats=_FORMATS) as image:
             _check(image)
-            return _canonical(_pixels(image))
-    except Unreadable:
+            yield image
+    except (Unreadable, GeneratorExit, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(_number_in(str(error))) from error
@@ -64,14 +105,23 @@ def read_raster(path: Path) -> Pixels:
         raise Unreadable(f"broken: {type(error).__name__} {error}", _AGAIN) from error
 
 
+def _pages(image: Image.Image) -> int:
+    """Return how many images a file holds: pages of a TIFF file, else 1.
+
+    Raises:
+        Unreadable: animated.
+    """
+    count = getattr(image, "n_frames", 1)
+    if image.format == "MPO":  # the first is the photograph
+        return 1
+    if count > 1 and image.format != "TIFF":
+        raise Unreadable(f"animated ({count} frames)", "save the frame that counts by itself")
+    return count
+
+
 def _check(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(f"{image.width} x {image.height}")
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise Unreadable(
-            f"animated or of many pages ({getattr(image, 'n_frames', 0)} frames)",
-            "save the frame that counts by itself",
-        )
 
 
 def _number_in(text: str) -> str:
