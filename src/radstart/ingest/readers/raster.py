@@ -69,10 +69,8 @@ def read_raster(path: Path) -> Pixels:
         Unreadable: missing, empty, no image, truncated, animated, too many pixels, or floats.
     """
     with _opened(path) as image:
-        if pages := _pages(image) - 1:
-            raise Unreadable(
-                f"of many pages ({pages + 1} frames)", "save the frame that counts by itself"
-            )
+        if (pages := _pages(image)) > 1:
+            raise _too_many_pages(pages)
         return _canonical(_pixels(image))
 
 
@@ -115,13 +113,19 @@ def _pages(image: Image.Image) -> int:
     if image.format == "MPO":  # the first is the photograph
         return 1
     if count > 1 and image.format != "TIFF":
-        raise Unreadable(f"animated ({count} frames)", "save the frame that counts by itself")
+        raise _too_many_pages(count)
     return count
 
 
 def _check(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(f"{image.width} x {image.height}")
+
+
+def _too_many_pages(count: int) -> Unreadable:
+    return Unreadable(
+        f"animated or of many pages ({count} frames)", "save the frame that counts by itself"
+    )
 
 
 def _number_in(text: str) -> str:
