@@ -396,7 +396,7 @@ CASES: tuple[Case, ...] = (
     ),
     _case(
         "torchvision", "mobilenetv3_small_100", "torchvision/mobilenetv3_small_100",
-        partial(_sorted, "mobilenet_v3_small"), "torchvision mobilenet_v3_small",
+        partial(_sorted, "mobilenet_v3_small"), "torchvision mobilenet_v3_small, names sorted",
     ),
     _case(
         "torchvision", "densenet121", "torchvision/densenet121", _old_densenet,
