@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from standins.every import EVERY, ONE_OF_EACH, layout
+from standins.every import ONE_OF_EACH, layout
 from standins.proof import prove
 
 from radstart import load_weights
