@@ -3,7 +3,9 @@
 from radstart.dataset.audit import Audit, Leakage, audit, resolve
 from radstart.dataset.budgets import draw_budget
 from radstart.dataset.copies import channel_statistics, working_copy
+from radstart.dataset.hashes import perceptual_hash, perceptual_hashes
 from radstart.dataset.parts import PARTS, Parts, assign_parts
+from radstart.dataset.similar import Similar, similar_hashes
 from radstart.dataset.store import Dataset, PixelWriter, open_dataset, save_dataset
 from radstart.dataset.tables import natural, text
 from radstart.dataset.units import Units, count_duplicates, find_units
@@ -16,6 +18,7 @@ __all__ = [
     "Leakage",
     "Parts",
     "PixelWriter",
+    "Similar",
     "Units",
     "assign_parts",
     "audit",
@@ -25,8 +28,11 @@ __all__ = [
     "find_units",
     "natural",
     "open_dataset",
+    "perceptual_hash",
+    "perceptual_hashes",
     "resolve",
     "save_dataset",
+    "similar_hashes",
     "square_views",
     "text",
     "working_copy",
