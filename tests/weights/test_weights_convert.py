@@ -103,9 +103,14 @@ def test_a_card_speaks_of_its_own_tensors_alone(tmp_path):
 
     for change, said in (
         ({"schema": 99}, "made by a newer radstart.*schema 99"),
+        ({"schema": "1"}, "card.toml: schema: a key is missing or wrong"),
+        ({"schema": 0}, "card.toml: schema: a key is missing or wrong"),
+        ({"receipt": "x"}, "card.toml: receipt: a key is missing or wrong"),
         ({"backbone": {}}, "a key is missing or wrong"),
         ({"saw": "x"}, "card.toml: saw: a key is missing or wrong"),
         ({"convention": {"mean": [0.5]}}, "not a convention"),
+        ({"convention": card["convention"] | {"size": float("inf")}}, "not a convention"),
+        ({"convention": card["convention"] | {"size": -1}}, "not a convention"),
         ({"tensors": 3}, "card.toml: tensors: a key is missing or wrong"),
     ):
         write_toml(folder / "card.toml", {**card, **change})

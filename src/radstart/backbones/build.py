@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from radstart.backbones.operators import declare_torchvision_operators
 from radstart.backbones.switches import SWITCHES, Switch
-from radstart.core.errors import RadstartError, nearest
+from radstart.backbones.values import check_switches, check_truths
+from radstart.core.errors import RadstartError, nearest, short
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def build(backbone: Backbone, outputs: int, seed: int = 0, channels: int = 3) ->
     Raises:
         RadstartError: no such name, or it does not take these switches.
     """
-    check_name(backbone.name)
+    check_backbone(backbone)
     import timm
 
     own = {name: value for name, value in backbone.switches.items() if name in SWITCHES}
@@ -60,10 +61,14 @@ def build(backbone: Backbone, outputs: int, seed: int = 0, channels: int = 3) ->
         try:
             make = OURS.get(backbone.name, partial(timm.create_model, backbone.name))
             model = make(pretrained=False, num_classes=outputs, **arguments)
-        except TypeError as error:
+        except Exception as error:  # timm's own checks are of every kind
+            if not backbone.switches:
+                raise
             raise RadstartError(
-                f"{backbone.name} does not take these switches", "backbone", str(error)
-            ) from error
+                f"{backbone.name} does not take these switches", "backbone",
+                short(f"{backbone.text()}: {error}", 200), "correct or leave out --switch",
+            ) from error  # fmt: skip
+    check_truths(model, backbone.switches)
     for name, value in own.items():
         SWITCHES[name](model, value)
     return model
@@ -84,6 +89,12 @@ def build_to_fill(backbone: Backbone, outputs: int, seed: int = 0, channels: int
     return build(backbone, outputs, seed, channels) if beside else model.to_empty(device="cpu")
 
 
+def check_backbone(backbone: Backbone) -> None:
+    """Raise RadstartError where there is no such backbone, or no such value of a switch."""
+    check_name(backbone.name)
+    check_switches(backbone.switches)
+
+
 def check_name(name: str) -> None:
     """Raise RadstartError where neither timm nor radstart has a backbone of this name."""
     declare_torchvision_operators()
@@ -92,6 +103,27 @@ def check_name(name: str) -> None:
     if name not in OURS and not timm.is_model(name):
         known = [*OURS, *timm.list_models()]
         raise RadstartError("unknown backbone", "backbone", name, nearest(name, known))
+    plain, point, _ = name.partition(".")
+    if point and name not in (tags := timm.list_pretrained(f"{plain}.*")):
+        raise RadstartError("unknown backbone", "backbone", name, nearest(name, [plain, *tags]))
+
+
+_FILE = "mend it, or name the weights file in it, with --backbone"
+
+
+def stated_backbone(name: object, switches: object, where: str) -> Backbone:
+    """Return a backbone as a card, a receipt or a config.json states it.
+
+    Raises:
+        RadstartError: no name, or switches that are none.
+    """
+    if not isinstance(name, str) or not name:
+        raise RadstartError("a key is missing or wrong", f"{where}: the backbone", repr(name), _FILE)
+    plain = isinstance(switches, dict) and all(isinstance(v, Switch) for v in switches.values())
+    if not isinstance(switches, dict) or not plain:
+        raise RadstartError("a key is wrong", f"{where}: the switches", repr(switches), _FILE)
+    check_switches(switches, where)
+    return Backbone(name, dict(switches))
 
 
 _RELATIVE_ONLY = ("beit_", "beitv2_", "vit_relpos_", "vit_srelpos_")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from radstart.backbones import Backbone, build
+from radstart.backbones import Backbone, build, stated_backbone
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_toml
 from radstart.core.hashing import file_sha256
@@ -91,7 +91,8 @@ def network_of_run(folder: Path, colour: bool | None = None) -> Network:
         raise RadstartError("made by an older radstart", str(folder), remedy=OLDER)
     if known["task"] != "classification":
         raise RadstartError("cannot be exported yet", str(folder), f"task {known['task']}")
-    backbone = Backbone(known["backbone"]["name"], known["backbone"].get("switches", {}))
+    stated = known["backbone"]
+    backbone = stated_backbone(stated["name"], stated.get("switches", {}), str(folder))
     convention = stated_convention(known["convention"], 0, f"{folder}: receipt.toml")
     classes = tuple(map(str, known["classes"]))
     kept = load_file(folder / "model.safetensors")

@@ -15,7 +15,7 @@ from radstart.backbones import (
     Backbone,
     build,
     build_to_fill,
-    check_name,
+    check_backbone,
     classifier_keys,
     native_convention,
 )
@@ -262,7 +262,7 @@ def of_weights(spec: ArmSpec, source: Source, default: Backbone | None) -> Arm:
             "these weights do not state their architecture", spec.rest or spec.start, "",
             "add --backbone (radstart weights show FILE says what it looks like)",
         )  # fmt: skip
-    check_name(own.name)
+    check_backbone(own)
     own = fitted_backbone(own, source)
     native = native_convention(own)
     assumed = f"{ASSUMED}: timm's default for this name (radstart weights check FILE --images DATA)"

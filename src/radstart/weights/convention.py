@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from radstart.backbones.values import MOST_PIXELS
 from radstart.core.errors import RadstartError, nearest
 
 
@@ -74,6 +75,7 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CAFFE = tuple(value / 255 for value in (103.939, 116.779, 123.68))
 _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 _BGR = "-bgr"
+_HUGE = 1e30  # beyond it float32 has no place for what is computed; NaN is beyond it, too
 
 NAMED: dict[str, tuple[tuple[float, ...], tuple[float, ...], str]] = {
     "imagenet": (*_IMAGENET, "RGB"),  # torchvision; Keras's mode "torch"
@@ -117,9 +119,10 @@ def stated_convention(stated: str | Mapping[str, Any], size: int, source: str) -
             int(stated.get("size") or size), mean, std, str(stated.get("source") or source),
             order, str(stated.get("per_image", "")), str(stated.get("name", "")),
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise RadstartError("not a convention", source, str(error), "give mean and std") from error
-    fine = len(mean) == len(std) and len(mean) in (1, 3) and all(s > 0 for s in std)
+    fine = len(mean) == len(std) and len(mean) in (1, 3) and 0 < known.size <= MOST_PIXELS
+    fine = fine and all(abs(m) < _HUGE for m in mean) and all(1 / _HUGE < s < _HUGE for s in std)
     if not (fine and order in ("RGB", "BGR") and known.per_image in ("", "minmax")):
         raise RadstartError("not a convention", source, str(dict(stated)), "give mean and std")
     return named(known)

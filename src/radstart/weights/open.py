@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from radstart.backbones import Backbone, Switch, build, build_to_fill, check_name
+from radstart.backbones import Backbone, Switch, build, build_to_fill, check_backbone
 from radstart.core.errors import RadstartError, nearest
 from radstart.weights.adapters import ADAPTERS
 from radstart.weights.arms import Arm, ArmSpec, of_weights, parse_arm, reset_classifier
@@ -113,7 +113,7 @@ def decided(
         own = found.backbone
     if own is not None:
         own = replace(own, switches={**own.switches, **(switches or {})})
-        check_name(own.name)
+        check_backbone(own)
     found = replace(found, backbone=own)
     arm = of_weights(ArmSpec("", str(found.path)), found, None)
     known = arm.convention

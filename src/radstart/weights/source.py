@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from radstart.backbones import Backbone
+from radstart.backbones import Backbone, stated_backbone
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_json, read_toml
 from radstart.core.hashing import file_sha256
-from radstart.weights.convention import Convention, named, stated_convention
+from radstart.weights.convention import Convention, stated_convention
 from radstart.weights.reading.files import existing
 from radstart.weights.writing.card import CARD, read_card
 
@@ -82,20 +81,25 @@ def _carded(path: Path, tensors: Path) -> Source:
 
 
 def _run(path: Path, tensors: Path) -> Source:
-    stated = read_toml(path / "receipt.toml")
+    note = path / "receipt.toml"
+    stated = read_toml(note)
     if stated.get("probe") or "backbone" not in stated or "convention" not in stated:
         raise RadstartError(
             "this run trained no backbone (it is a frozen run)",
             str(path),
             remedy="use the arm it started from",
         )
-    convention = stated_convention(stated["convention"], 0, f"{path}: receipt.toml")
-    backbone = Backbone(stated["backbone"]["name"], stated["backbone"].get("switches", {}))
+    backbone, receipt = stated["backbone"], stated.get("receipt", {})
+    lists = [stated.get("saw", []), stated.get("classes", [])]
+    tables = all(isinstance(one, dict) for one in (backbone, stated["convention"], receipt))
+    if not (tables and all(isinstance(one, list) for one in lists)):
+        raise RadstartError("a key is wrong", str(note), remedy="use another run")
+    saw, classes = (tuple(map(str, one)) for one in lists)
     return Source(
-        tensors, file_sha256(tensors), backbone, convention, "timm",
-        licence=str(stated.get("receipt", {}).get("licence", "")),
-        saw=tuple(stated.get("saw", ())),
-        classes=tuple(stated.get("classes", ())),
+        tensors, file_sha256(tensors),
+        stated_backbone(backbone.get("name"), backbone.get("switches", {}), str(note)),
+        stated_convention(stated["convention"], 0, str(note)), "timm",
+        licence=str(receipt.get("licence", "")), saw=saw, classes=classes,
     )  # fmt: skip
 
 
@@ -117,24 +121,20 @@ def timm_layout(path: Path, tensors: Path, source: str, sha256: str = "") -> Sou
     Raises:
         RadstartError: another layout.
     """
-    config: dict[str, Any] = read_json(path)
-    try:
-        stated = config["pretrained_cfg"]
-        backbone = Backbone(config["architecture"], dict(config.get("model_args") or {}))
-        convention = Convention(
-            int(stated["input_size"][-1]),
-            tuple(map(float, stated["mean"])),
-            tuple(map(float, stated["std"])),
-            source,
-        )
-    except (KeyError, TypeError, ValueError) as error:
+    config = read_json(path)
+    stated = config.get("pretrained_cfg") if isinstance(config, dict) else None
+    if not isinstance(stated, dict) or "architecture" not in config:
         raise RadstartError(
-            "not timm's local layout",
-            str(path),
-            f"no {error}",
+            "not timm's local layout", str(path), "no architecture with its pretrained_cfg",
             "name the file beside it, with --backbone",
-        ) from error
+        )  # fmt: skip
+    backbone = stated_backbone(config["architecture"], config.get("model_args") or {}, str(path))
+    size = stated.get("input_size")
+    if not isinstance(size, list) or not size:
+        raise RadstartError("not a convention", str(path), f"input_size {size!r}", "mend it")
+    fed = {"size": size[-1], "mean": stated.get("mean"), "std": stated.get("std")}
     return Source(
-        tensors, sha256 or file_sha256(tensors), backbone, named(convention), "timm",
+        tensors, sha256 or file_sha256(tensors), backbone,
+        stated_convention(fed | {"source": source}, 0, str(path)), "timm",
         licence=str(stated.get("license") or ""),
     )  # fmt: skip

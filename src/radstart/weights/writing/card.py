@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from radstart.backbones import Backbone, Switch
+from radstart.backbones import Backbone, stated_backbone
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_toml, write_toml
 from radstart.weights.convention import Convention, stated_convention
@@ -96,7 +96,9 @@ def read_card(folder: Path) -> Card:
     path = folder / CARD
     stated = read_toml(path)
     schema = stated.get("schema")
-    if type(schema) is int and schema > SCHEMA:
+    if type(schema) is not int or schema < 1:
+        raise _wrong(path, "schema", schema)
+    if schema > SCHEMA:
         raise RadstartError(
             "made by a newer radstart", str(path), f"schema {schema}, known up to {SCHEMA}",
             "update radstart",
@@ -104,13 +106,10 @@ def read_card(folder: Path) -> Card:
     source = _table(stated, "source", path)
     backbone = _table(stated, "backbone", path)
     tensors = _table(stated, "tensors", path)
-    switches = backbone.get("switches", {})
-    if not isinstance(switches, dict) or not all(isinstance(v, Switch) for v in switches.values()):
-        raise _wrong(path, "backbone.switches", switches)
     licence, plain = _text(stated, "licence", path), _text(stated, "plain_timm", path)
     return Card(
         name=_text(stated, "name", path),
-        backbone=Backbone(_text(backbone, "name", path, needed=True), switches),
+        backbone=stated_backbone(backbone.get("name"), backbone.get("switches", {}), str(path)),
         convention=stated_convention(_table(stated, "convention", path), 0, str(path)),
         tensors_sha256=_text(tensors, "sha256", path, needed=True),
         origin=_text(source, "origin", path) or "timm",
@@ -124,7 +123,7 @@ def read_card(folder: Path) -> Card:
         classes=_texts(stated, "classes", path),
         plain_timm="" if plain == "loads it" else plain,
         notes=_texts(stated, "notes", path),
-        receipt=stated.get("receipt", {}),
+        receipt=_table({"receipt": {}, **stated}, "receipt", path),
         radstart=_text(stated, "radstart", path),
     )
 
