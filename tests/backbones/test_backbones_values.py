@@ -1,4 +1,4 @@
-"""A switch that is mistyped is refused: timm would build another network, or fail in its own way."""
+"""A switch that is mistyped is refused: timm builds another network, or fails in its own way."""
 
 import pytest
 

@@ -68,6 +68,37 @@ def test_pickled_code_is_refused_by_every_verb(cli, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["module.pt"]
 
 
+def test_the_detective_gets_every_option_that_the_loader_got(cli, weights, tmp_path, monkeypatch):
+    """Else the receipt is printed, and then the same file refused."""
+    tensors = load_file(weights / "model.safetensors")
+    del tensors["layer1.0.conv1.weight"]
+    torch.save(tensors, tmp_path / "w.pth")
+    asked = {}
+
+    def stop(source, images, **options):
+        asked.update(options, source=source)
+        raise RadstartError("stopped here")
+
+    monkeypatch.setattr("radstart.study.check_convention", stop)
+    code, out, err = cli(
+        *(
+            "weights",
+            "check",
+            tmp_path / "w.pth",
+            "--backbone",
+            "test_resnet",
+            "--images",
+            tmp_path,
+        ),
+        *("--allow-partial", "layer1.0.conv1.*", "--image-size", "64"),
+    )
+    assert (code, "PARTIAL" in out, "stopped here" in err) == (2, True, True)
+    assert asked["allow_partial"] == ("layer1.0.conv1.*",)
+    code, out, err = cli("weights", "check", weights, "--labels", "absent.csv")
+    assert (code, out) == (2, "")
+    assert "--labels: of which images? (got absent.csv); add --images" in err
+
+
 def test_switches_are_numbers_words_and_truths():
     """As a person writes them."""
     assert read_switches(["bn_eps=1e-3", "pad_type=same", "a=true", "img_size=96"]) == {

@@ -10,8 +10,8 @@ from radstart.backbones.build import (
     check_name,
     classifier_keys,
     native_convention,
-    stated_backbone,
     state_keys,
+    stated_backbone,
     takes_any_size,
 )
 from radstart.backbones.numerics import (
@@ -34,9 +34,11 @@ from radstart.backbones.shapes import (
     state_shapes,
 )
 from radstart.backbones.switches import ACTIVATIONS, SWITCHES, Switch
+from radstart.backbones.values import MOST_PIXELS
 
 __all__ = [
     "ACTIVATIONS",
+    "MOST_PIXELS",
     "OURS",
     "SWITCHES",
     "Backbone",
@@ -61,9 +63,9 @@ __all__ = [
     "place",
     "place_images",
     "read_numerics",
-    "stated_backbone",
     "state_keys",
     "state_shapes",
+    "stated_backbone",
     "takes_any_size",
     "usable_device",
 ]

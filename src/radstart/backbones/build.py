@@ -118,7 +118,9 @@ def stated_backbone(name: object, switches: object, where: str) -> Backbone:
         RadstartError: no name, or switches that are none.
     """
     if not isinstance(name, str) or not name:
-        raise RadstartError("a key is missing or wrong", f"{where}: the backbone", repr(name), _FILE)
+        raise RadstartError(
+            "a key is missing or wrong", f"{where}: the backbone", repr(name), _FILE
+        )
     plain = isinstance(switches, dict) and all(isinstance(v, Switch) for v in switches.values())
     if not isinstance(switches, dict) or not plain:
         raise RadstartError("a key is wrong", f"{where}: the switches", repr(switches), _FILE)

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import typer
 from typer import Option
 
+from radstart.core.errors import RadstartError
+
 weights = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -186,11 +188,12 @@ def check(
         "take": take,
         "convention": convention,
         "image_size": image_size,
+        "allow_partial": tuple(allow_partial or ()),
         "offline": offline,
     }
-    _, fed, receipt = load_weights(
-        entry or source, channels=channels, allow_partial=tuple(allow_partial or ()), **known
-    )
+    if labels is not None and images is None:
+        raise RadstartError("of which images?", "--labels", str(labels), "add --images FOLDER")
+    _, fed, receipt = load_weights(entry or source, channels=channels, **known)
     for line in receipt.lines():
         print(line)
     print(f"{'input':<10} {fed.text()}; {fed.source}")

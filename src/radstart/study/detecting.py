@@ -1,6 +1,6 @@
 """The convention detective on a folder of images: sample, try, probe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +48,7 @@ def check_convention(
     take: str = "",
     convention: str | Mapping[str, object] = "",
     image_size: int | None = None,
+    allow_partial: Sequence[str] = (),
     offline: bool = False,
     most: int = IMAGES,
     seed: int = 0,
@@ -56,7 +57,8 @@ def check_convention(
 ) -> Detection:
     """Find how a weights file was fed in its training, as far as some images show it.
 
-    The options of the weights are those of `radstart.load_weights`.
+    The options of the weights are those of `radstart.load_weights`; the network has the file's own
+    channels.
 
     Args:
         source: name of the catalog, `hub:`, `run:` or `file:`, or a path.
@@ -71,6 +73,7 @@ def check_convention(
         take: which dictionary of tensors.
         convention: in the place of the stated one.
         image_size: of the input, pixels.
+        allow_partial: globs of tensors that may be missing or left over.
         offline: open no connection.
         most: images drawn; four times as many, up to 200, where labels are given.
         seed: of the draw and of the resampling.
@@ -83,7 +86,7 @@ def check_convention(
     progress = progress or Progress()
     arm = decided(
         source, file=file, backbone=backbone, origin=origin, switches=switches, take=take,
-        convention=convention, image_size=image_size, offline=offline,
+        convention=convention, image_size=image_size, allow_partial=allow_partial, offline=offline,
     )  # fmt: skip
     assert arm.source is not None
     sample = sample_images(images, most=most, seed=seed, labels=labels, columns=columns)

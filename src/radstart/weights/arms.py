@@ -21,7 +21,7 @@ from radstart.backbones import (
 )
 from radstart.core.errors import RadstartError, nearest
 from radstart.core.random import stream_seed
-from radstart.weights.convention import Convention, named, named_convention
+from radstart.weights.convention import Convention, check_channels, named, named_convention
 from radstart.weights.load import fitted_backbone, load_whole
 from radstart.weights.moments import moments_like
 from radstart.weights.positions import for_size
@@ -274,11 +274,7 @@ def of_weights(spec: ArmSpec, source: Source, default: Backbone | None) -> Arm:
 def _fed_otherwise(arm: Arm) -> Arm:
     own = arm.convention
     asked = named_convention(arm.spec.convention, own.size, "asked for this arm")
-    if len(asked.mean) != len(own.mean):
-        raise RadstartError(
-            "has another number of channels", f"convention of {arm.name}", arm.spec.convention,
-            f"these weights take {len(own.mean)}",
-        )  # fmt: skip
+    check_channels(asked, len(own.mean), f"convention of {arm.name}")
     stated = f"fed as {asked.text()}; stated is {own.text()} ({own.source})"
     return replace(arm, convention=asked, notes=(*arm.notes, stated))
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from radstart.backbones.values import MOST_PIXELS
+from radstart.backbones import MOST_PIXELS
 from radstart.core.errors import RadstartError, nearest
 
 
@@ -126,6 +126,15 @@ def stated_convention(stated: str | Mapping[str, Any], size: int, source: str) -
     if not (fine and order in ("RGB", "BGR") and known.per_image in ("", "minmax")):
         raise RadstartError("not a convention", source, str(dict(stated)), "give mean and std")
     return named(known)
+
+
+def check_channels(asked: Convention, own: int, where: str) -> None:
+    """Raise RadstartError where weights of `own` channels, 1 or 3, are not fed so."""
+    if own in (1, 3) and len(asked.mean) != own:
+        raise RadstartError(
+            "has another number of channels", where, asked.name or asked.text(),
+            f"these weights take {own}",
+        )  # fmt: skip
 
 
 def named(convention: Convention) -> Convention:

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from radstart.backbones import Backbone, classifier_keys
+from radstart.backbones import Backbone, build, classifier_keys
 from radstart.core.errors import RadstartError
 from radstart.weights.adapters import ADAPTERS, Adapter, adapter_for
 from radstart.weights.convention import Convention
+from radstart.weights.inspecting.doubts import Doubt, doubts
 from radstart.weights.positions import fitted_size, positions_text
 from radstart.weights.reading.files import Container, Tensors, read_container
 from radstart.weights.receipt import Receipt, Share
@@ -72,17 +75,25 @@ def fitted_backbone(backbone: Backbone, source: Source) -> Backbone:
     return own
 
 
-def classes_of(backbone: Backbone, source: Source) -> int:
-    """Return how many classes the trained classifier of a file has.
-
-    Raises:
-        RadstartError: the file has none.
-    """
+def classifier_rows(backbone: Backbone, source: Source) -> int:
+    """Return how many outputs the file's own classifier has; 0 = none, or none of timm's kind."""
     adapted = adapter_of(source).adapt(container_of(source).tensors, backbone.name)
-    found = [adapted[name] for name in sorted(classifier_keys(backbone)) if name in adapted]
-    if not found:
-        raise RadstartError("no trained classifier in this file", str(source.path))
-    return int(found[0].shape[0])
+    keys = classifier_keys(backbone)
+    if not keys or not all(key in adapted for key in keys):
+        return 0
+    rows = {len(adapted[key]) for key in keys if key.endswith("bias") or adapted[key].dim() == 2}
+    with torch.device("meta"):
+        own = build(backbone, 2).state_dict()
+    same = all(adapted[key].shape[1:] == own[key].shape[1:] for key in keys)
+    return rows.pop() if len(rows) == 1 and same else 0
+
+
+def channels_of(backbone: Backbone, source: Source) -> int:
+    """Return how many channels the file's first convolution sees; 0 = it has none."""
+    with torch.device("meta"):
+        stem = f"{stem_of(build(backbone, 0))}.weight"
+    kernel = adapter_of(source).adapt(container_of(source).tensors, backbone.name).get(stem)
+    return kernel.shape[1] if kernel is not None and kernel.dim() == 4 else 0
 
 
 def load_whole(
@@ -137,6 +148,7 @@ def load_whole(
     positions = positions_text(backbone, convention.size, model)
     filled = [n for n in wanted if n in adapted and n not in let_pass]
     defaulted = tuple(n for n in wanted if n not in adapted and n.endswith(COUNTER))
+    _check_kinds(adapted, wanted, filled, source)
     values = redraw(adapted) if redraw else adapted
     with torch.no_grad():
         for name in filled:
@@ -165,7 +177,11 @@ def load_whole(
         stem=stem_text,
         positions=positions,
         head=left_out,
-        notes=(*_other_switches(backbone, adapter), *_notes(container, adapted, filled)),
+        notes=(
+            *_other_switches(backbone, adapter),
+            *_notes(container, adapted, filled),
+            *_doubted(source, backbone, filled),
+        ),
     )
 
 
@@ -199,6 +215,8 @@ def _check_values(tensors: Tensors, source: Source) -> None:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point() or not tensor.numel():
             continue
+        if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+            tensor = tensor.to(torch.float32)  # which is what the network gets
         if not torch.isfinite(tensor.sum(dtype=torch.float64)):
             if torch.isfinite(tensor).all():
                 continue
@@ -209,6 +227,38 @@ def _check_values(tensors: Tensors, source: Source) -> None:
             raise RadstartError(
                 "holds a negative variance", str(source.path), name, "fetch it again"
             )
+
+
+def _check_kinds(adapted: Tensors, wanted: Tensors, filled: list[str], source: Source) -> None:
+    """Refuse whole numbers, truths and complex numbers where the network has real ones."""
+    for name in filled:
+        given, own = adapted[name], wanted[name]
+        counts = name.endswith(COUNTER) and not given.is_complex()
+        if given.is_complex() or given.is_floating_point() != own.is_floating_point():
+            if counts:
+                continue
+            kinds = (str(tensor.dtype).removeprefix("torch.") for tensor in (given, own))
+            raise RadstartError(
+                "holds another kind of numbers", str(source.path),
+                f"{name} is {', needs '.join(kinds)}", "fetch the weights that were trained",
+            )  # fmt: skip
+
+
+def _doubted(source: Source, backbone: Backbone, filled: list[str]) -> Iterator[str]:
+    """Yield what is seriously odd about the values that were loaded, as `weights show` says it."""
+    loaded = set(filled)
+    for doubt in _doubts(source.path, source.sha256, source.take, source.origin, backbone.name):
+        names = [name for name in doubt.names if name in loaded]
+        if names and doubt.serious:
+            count = f"{len(names)} tensor{'s' if len(names) > 1 else ''}"
+            yield f"{doubt.what}: {count}, the first {names[0]}"
+
+
+@lru_cache(maxsize=4)
+def _doubts(path: Path, sha256: str, take: str, origin: str, name: str) -> tuple[Doubt, ...]:
+    """Return what is odd about a file's tensors, under the backbone's names; once for each."""
+    source = Source(path, sha256, origin=origin, take=take)
+    return doubts(adapter_of(source).adapt(container_of(source).tensors, name))
 
 
 def _other_switches(backbone: Backbone, adapter: Adapter) -> Iterator[str]:
@@ -229,9 +279,6 @@ def _notes(container: Container, adapted: Tensors, filled: list[str]) -> Iterato
     ]
     if made:
         yield f"{len(made)} scales are ones: its network has none there, the first {made[0]}"
-    zero = [n for n in filled if adapted[n].dim() > 1 and not adapted[n].any()]
-    if zero:
-        yield f"{len(zero)} weight tensors are all zero, the first {zero[0]}"
 
 
 def _misfit(

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from torch import nn
 
-from radstart.backbones import Backbone, Switch, build, build_to_fill, check_backbone
+from radstart.backbones import MOST_PIXELS, Backbone, Switch, build, build_to_fill, check_backbone
 from radstart.core.errors import RadstartError, nearest
 from radstart.weights.adapters import ADAPTERS
 from radstart.weights.arms import Arm, ArmSpec, of_weights, parse_arm, reset_classifier
 from radstart.weights.catalog import find
-from radstart.weights.convention import Convention, stated_convention
-from radstart.weights.load import classes_of, load_whole
+from radstart.weights.convention import Convention, check_channels, stated_convention
+from radstart.weights.load import channels_of, classifier_rows, load_whole
 from radstart.weights.positions import for_size
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source, source_of
@@ -72,18 +72,22 @@ def load_weights(
     """
     arm = decided(
         source, file=file, backbone=backbone, origin=origin, switches=switches, take=take,
-        convention=convention, image_size=image_size, offline=offline,
+        convention=convention, image_size=image_size, allow_partial=allow_partial, offline=offline,
     )  # fmt: skip
     found = arm.source
     assert found is not None
-    outputs = classes_of(arm.backbone, found) if head else outputs
+    if channels not in (None, 1, 3):
+        raise RadstartError("no number of channels", "--channels", str(channels), "give 1 or 3")
+    outputs = classifier_rows(arm.backbone, found) if head else outputs
+    if head and not outputs:
+        raise RadstartError("no trained classifier in this file", str(found.path))
     make = build if allow_partial else build_to_fill
     model = make(arm.backbone, outputs, seed, channels or arm.channels)
     if outputs and not head:
         reset_classifier(model, arm.backbone, seed)
     rows = tuple(range(outputs)) if head else ()
     fed, receipt = load_whole(
-        model, arm.backbone, found, arm.convention, partial=tuple(allow_partial), head=rows
+        model, arm.backbone, found, arm.convention, partial=arm.spec.partial, head=rows
     )
     return Loaded(model.eval(), fed, replace(receipt, notes=(*receipt.notes, *arm.notes)))
 
@@ -98,12 +102,17 @@ def decided(
     take: str = "",
     convention: str | Mapping[str, object] = "",
     image_size: int | None = None,
+    allow_partial: Sequence[str] = (),
     offline: bool = False,
 ) -> Arm:
     """Return weights that are here with backbone, switches and convention decided, not loaded yet.
 
     The options are those of `load_weights`; a source that is known already is taken as it is.
     """
+    if image_size is not None and not 1 <= image_size <= MOST_PIXELS:
+        raise RadstartError(
+            "no size of an image", "--image-size", str(image_size), f"give 1 to {MOST_PIXELS}"
+        )
     found = source if isinstance(source, Source) else find_source(source, file, backbone, offline)
     if origin and origin not in ADAPTERS:
         raise RadstartError("unknown origin", "origin", origin, nearest(origin, ADAPTERS))
@@ -115,11 +124,14 @@ def decided(
         own = replace(own, switches={**own.switches, **(switches or {})})
         check_backbone(own)
     found = replace(found, backbone=own)
-    arm = of_weights(ArmSpec("", str(found.path)), found, None)
+    spec = ArmSpec("", str(found.path), partial=tuple(allow_partial))
+    arm = of_weights(spec, found, None)
     known = arm.convention
     if convention:
-        known = stated_convention(convention, known.size, "asked for")
-        arm = replace(arm, notes=())  # which say what was assumed
+        asked = stated_convention(convention, known.size, "asked for")
+        theirs = len(known.mean) if found.convention else channels_of(arm.backbone, found)
+        check_channels(asked, theirs, "--convention")
+        arm, known = replace(arm, notes=()), asked  # notes: what was assumed
     known = replace(known, size=image_size or known.size)
     return replace(arm, backbone=for_size(arm.backbone, known.size), convention=known)
 
@@ -127,12 +139,14 @@ def decided(
 def network_of(arm: Arm, backbone: Backbone) -> nn.Module:
     """Return an arm's tensors in a network that may have other switches: pooled features out.
 
+    What the arm lets pass is drawn from one seed, the same for every network.
+
     Raises:
         RadstartError: pickled code, or not whole.
     """
     assert arm.source is not None
     model = build(backbone, 0, 0, arm.channels)
-    load_whole(model, backbone, arm.source, arm.convention)
+    load_whole(model, backbone, arm.source, arm.convention, partial=arm.spec.partial)
     return model.eval()
 
 

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
-from radstart.backbones import Backbone, build, classifier_keys
+from radstart.backbones import Backbone, build
 from radstart.weights.arms import Arm
 from radstart.weights.convention import Convention
-from radstart.weights.load import adapter_of, container_of, load_whole
+from radstart.weights.load import classifier_rows, load_whole
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source
 
@@ -51,7 +50,7 @@ def open_whole(arm: Arm, channels: int | None = None) -> Whole:
     """
     source = arm.source
     assert source is not None
-    rows = _classifier_rows(arm.backbone, source)
+    rows = classifier_rows(arm.backbone, source)
     model = build(arm.backbone, rows, channels=channels or arm.channels)
     convention, receipt = load_whole(
         model, arm.backbone, source, arm.convention, head=tuple(range(rows))
@@ -61,16 +60,3 @@ def open_whole(arm: Arm, channels: int | None = None) -> Whole:
     return Whole(
         model.eval(), arm.backbone, convention, receipt, source, classes, named, arm.notes
     )  # fmt: skip
-
-
-def _classifier_rows(backbone: Backbone, source: Source) -> int:
-    """Return how many outputs the file's own classifier has; 0 = none, or none of timm's kind."""
-    adapted = adapter_of(source).adapt(container_of(source).tensors, backbone.name)
-    keys = classifier_keys(backbone)
-    if not keys or not all(key in adapted for key in keys):
-        return 0
-    rows = {len(adapted[key]) for key in keys if key.endswith("bias") or adapted[key].dim() == 2}
-    with torch.device("meta"):
-        own = build(backbone, 2).state_dict()
-    same = all(adapted[key].shape[1:] == own[key].shape[1:] for key in keys)
-    return rows.pop() if len(rows) == 1 and same else 0

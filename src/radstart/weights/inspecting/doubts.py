@@ -9,6 +9,7 @@ from torch import Tensor
 
 Tensors = Mapping[str, Tensor]
 HUGE_VARIANCE = 1e4  # of what a batch norm saw; images scaled to units give 0.01 to 100
+ABSURD_VARIANCE = 1e12  # images of 16 bits, not scaled, give 1e10
 DEAD_VARIANCE = 1e-12  # such channels carried nothing
 FEWEST_UNIFORM, FEWEST_NORMAL, MOST = 64, 4096, 16_384  # numbers that are judged
 LEAST_SIZE = 0.001  # share of tensors at their start that the test misses
@@ -52,9 +53,13 @@ def _of_tensor(name: str, tensor: Tensor, tensors: Tensors) -> Iterator[tuple[st
     if name.endswith(("running_var", "moving_variance", "moving_variance:0")):
         if low < 0:
             yield "a variance below 0", True
+        elif high < DEAD_VARIANCE:
+            yield f"variances all below {DEAD_VARIANCE:g}: the network saw nothing", True
         elif low < DEAD_VARIANCE:
             yield f"a variance below {DEAD_VARIANCE:g}: channels that carried nothing", False
-        if high > HUGE_VARIANCE:
+        if high > ABSURD_VARIANCE:
+            yield f"a variance above {ABSURD_VARIANCE:g}", True
+        elif high > HUGE_VARIANCE:
             yield f"a variance above {HUGE_VARIANCE:g}: was the input scaled?", False
         return
     if tensor.dim() > 1 and tensor.numel() > 1:

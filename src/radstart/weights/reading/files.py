@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from radstart.core.errors import RadstartError, short
+from radstart.core.files import os_reason
 from radstart.weights.reading.keras_files import is_keras, read_keras
 from radstart.weights.reading.pickles import asked_globals
 from radstart.weights.reading.sniff import Kind, damage_of, kind_of
@@ -93,6 +94,7 @@ def read_container(path: Path, sha256: str = "", take: str = "") -> Container:
     inside = {str(k): v for k, v in found[place].items() if isinstance(v, Tensor)}
     strange = [str(k) for k, v in found[place].items() if not isinstance(v, Tensor)]
     beside = strange if not place else [str(k) for k in loaded if str(k) != place[0]]
+    _check_plain(inside, path)
     prefix = ""
     while wrapper := next((w for w in WRAPPERS if all(n.startswith(w) for n in inside)), ""):
         inside = {name.removeprefix(wrapper): tensor for name, tensor in inside.items()}
@@ -102,6 +104,19 @@ def read_container(path: Path, sha256: str = "", take: str = "") -> Container:
         beside += sorted({name.partition(".")[0] for name in inside.keys() - named.keys()})
         inside = named
     return Container(inside, " / ".join(place), prefix, tuple(sorted(beside)))
+
+
+def _check_plain(tensors: Tensors, path: Path) -> None:
+    """Refuse tensors whose numbers do not lie here one behind the other."""
+    for name, tensor in tensors.items():
+        here = tensor.layout is torch.strided and tensor.device.type == "cpu"
+        if not here or tensor.is_quantized or tensor.is_nested:
+            kind = str(tensor.layout) if here else f"{tensor.layout}, {tensor.device.type}"
+            kind = f"{tensor.dtype}" if tensor.is_quantized else kind
+            raise RadstartError(
+                "holds a tensor that is no plain array", str(path),
+                f"{name}: {kind.replace('torch.', '')}", "save it dense, on the CPU",
+            )  # fmt: skip
 
 
 def _dictionaries(
@@ -157,9 +172,12 @@ def _read(path: Path) -> Any:
             short("asks for " + (", ".join(asked) or "more than tensors"), 300),
             "where you trust it, convert it: radstart weights convert FILE --trust --out FOLDER",
         ) from error  # fmt: skip
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        got = "no such format" if isinstance(error, KeyError) else str(error).split("\n")[0]
-        raise _unreadable(path, short(got, 120)) from error
+    except OSError as error:
+        raise _unreadable(path, os_reason(error)) from error
+    except Exception as error:  # damaged bytes lead torch's reader anywhere
+        known = isinstance(error, SafetensorError | RuntimeError | EOFError | ValueError)
+        got = str(error).split("\n")[0] if known else ""
+        raise _unreadable(path, short(got or "no such format", 120)) from error
 
 
 def _unreadable(path: Path, got: str, remedy: str = FETCH) -> RadstartError:

@@ -61,7 +61,9 @@ def _members(path: Path) -> Iterator[BinaryIO]:
                 if entry.filename.endswith(".pkl"):
                     with archive.open(entry) as member:
                         yield BytesIO(member.read(MOST_BYTES))
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, RuntimeError):
+    except OSError:
+        raise
+    except Exception:  # damaged in any way: what follows is no pickle
         return
 
 
@@ -91,7 +93,9 @@ def _globals(program: BinaryIO) -> set[str]:
                     memory[argument] = texts[-1] if texts else ""
                 elif name.endswith("GET"):
                     texts.append(memory.get(argument, ""))
-        except (ValueError, EOFError, UnicodeDecodeError):
+        except OSError:
+            raise
+        except Exception:  # lengths beyond memory, ends in the middle
             return found  # what follows is no pickle
     return found
 

@@ -135,7 +135,9 @@ def _names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+    except OSError:
+        raise
+    except Exception:  # damaged in any way
         return []
 
 
@@ -147,7 +149,9 @@ def _safetensors_length(path: Path) -> int | None:
         header = json.loads(text)
         ends = [v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"]
         return 8 + length + max(map(int, ends), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+    except OSError:
+        raise
+    except Exception:  # an end of 1e999, brackets without end, ...
         return 8 + length if len(text) < length else None
 
 
