@@ -3,14 +3,11 @@
 Nothing here is fast: `dicom_scan` is, and comes here whenever it is not certain.
 """
 
-import logging
 import os
 import re
 import stat
-import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +19,7 @@ from pydicom.filereader import read_dataset, read_partial
 from pydicom.tag import BaseTag
 
 from radstart.ingest.frames import Scan, Unreadable
+from radstart.ingest.readers.dicom_source import AGAIN, DEFLATED, broken, quiet
 from radstart.ingest.readers.dicom_tags import (
     INTEGERS,
     NUMBERS,
@@ -44,10 +42,9 @@ SYNTAX = 0x00020010
 PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 FUNCTIONAL_GROUPS = frozenset({0x52009229, 0x52009230})
 DIRECTORY, DIRECTORY_RECORDS = "1.2.840.10008.1.3.10", 0x00041220
-DEFLATED = "1.2.840.10008.1.2.1.99"
 UNDEFINED = 2**32 - 1
 
-_WHOLE = "fetch it again"
+_BROKEN = "a broken DICOM header"
 _PREAMBLE = "save it as DICOM, with its preamble"
 _IMAGES = "none: the images of the exam are other files"
 
@@ -78,7 +75,7 @@ def careful(path: Path) -> Scan:
     Raises:
         Unreadable: no file, no DICOM, no pixels, broken, cut off, or beyond the bounds.
     """
-    with _silent():
+    with quiet():
         try:
             size = _size(path)
             header = read_header(path)
@@ -88,25 +85,9 @@ def careful(path: Path) -> Scan:
         except OSError as error:
             if error.errno:
                 raise Unreadable("cannot be read", "make it readable") from None
-            raise _broken(error) from None
+            raise broken(_BROKEN, error) from None
         except Exception as error:  # pydicom raises anything on broken files
-            raise _broken(error) from None  # its words quote the header
-
-
-def _broken(error: Exception) -> Unreadable:
-    return Unreadable(f"a broken DICOM header ({type(error).__name__})", _WHOLE)
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    logger = logging.getLogger("pydicom")
-    before, logger.disabled = logger.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before
+            raise broken(_BROKEN, error) from None  # its words quote the header
 
 
 def _size(path: Path) -> int:
@@ -122,7 +103,7 @@ def _size(path: Path) -> int:
     if not stat.S_ISREG(status.st_mode):
         raise Unreadable("not a file", "name the image inside it")
     if status.st_size == 0:
-        raise Unreadable("an empty file (0 bytes)", _WHOLE)
+        raise Unreadable("an empty file (0 bytes)", AGAIN)
     return status.st_size
 
 
@@ -153,14 +134,14 @@ class _Bounded:
     def read(self, count: int = -1) -> bytes:
         """Return up to `count` bytes; what a header claims is not allocated before it is there."""
         if count < 0:
-            raise Unreadable("a header without end", _WHOLE)
+            raise Unreadable("a header without end", AGAIN)
         given = self.file.read(min(count, max(0, self.size - self.file.tell())))
         self.bytes += len(given)
         self.reads += 1
         if self.bytes > HEADER_BYTES:
-            raise Unreadable(f"a header of more than {HEADER_BYTES >> 20} MB", _WHOLE)
+            raise Unreadable(f"a header of more than {HEADER_BYTES >> 20} MB", AGAIN)
         if self.reads > HEADER_READS:
-            raise Unreadable("a header of too many elements", _WHOLE)
+            raise Unreadable("a header of too many elements", AGAIN)
         return given
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -240,7 +221,7 @@ def _inflated(file: BinaryIO, meta: Dataset) -> Header:
             if complete:
                 raise
         if allowed >= HEADER_BYTES:
-            raise Unreadable(f"a header of more than {HEADER_BYTES >> 20} MB", _WHOLE)
+            raise Unreadable(f"a header of more than {HEADER_BYTES >> 20} MB", AGAIN)
         allowed *= 8
 
 
@@ -275,12 +256,12 @@ def _scan(header: Header, size: int) -> Scan:
 
 def _without_pixels(header: Header) -> Unreadable:
     if header.empty:
-        return Unreadable("no pixels: their element is empty", _WHOLE)
+        return Unreadable("no pixels: their element is empty", AGAIN)
     if not header.whole:
-        return Unreadable("cut off inside of its header", _WHOLE)
+        return Unreadable("cut off inside of its header", AGAIN)
     if not any(tag >> 16 == 8 for tag in header.dataset.keys()):  # noqa: SIM118
         if len(header.meta):
-            return Unreadable("a broken DICOM header", _WHOLE)
+            return Unreadable(_BROKEN, AGAIN)
         return Unreadable("not a DICOM file", _PREAMBLE)
     return Unreadable("no pixels", _IMAGES)
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any, cast
 
 from radstart.ingest.frames import Tags, Unreadable
+from radstart.ingest.readers.dicom_source import AGAIN, MAX_PIXELS
 
-MAX_PIXELS = 100_000_000
 MAX_AGE = 120.0
 
 WANTED: Mapping[int, tuple[str, str]] = {
@@ -96,7 +96,7 @@ def row(values: Values, syntax: str, bound: int) -> Tags:
         limit = f"{MAX_PIXELS // 10**6} million"
         raise Unreadable(f"claims more than {limit} pixels in an image", "save it smaller")
     if get("frames", 1) > bound:
-        raise Unreadable("claims more images than the file can hold", "fetch it again")
+        raise Unreadable("claims more images than the file can hold", AGAIN)
     tags: dict[str, Any] = {name: get(name, "").strip() or None for name in _TEXTS}
     spacing, spacing_from = positive_pair(get("spacing", ())), "PixelSpacing"
     if spacing is None:
