@@ -73,7 +73,7 @@ def test_show_says_all_inputs_what_was_seen_the_licence_and_the_steps(cli):
         assert also in words
     assert "terms unclear" in words
     assert "1. Open https://drive.google.com/" in words
-    assert "radstart weights get radimagenet/resnet50 --from FILE\n" in out
+    assert "radstart weights get radimagenet/resnet50 --from FILE --accept\n" in out
     assert "--arms random,radimagenet/resnet50\n" in out
     assert "others densenet121, inception_v3" in words
 

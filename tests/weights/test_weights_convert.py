@@ -1,5 +1,6 @@
 """Our weights folder: whole, said of itself, the same in plain timm or refused by it; --trust."""
 
+import os
 import sys
 import types
 from pathlib import Path
@@ -14,9 +15,10 @@ from radstart.core.errors import RadstartError
 from radstart.core.files import read_json, read_toml, write_toml
 from radstart.core.hashing import file_sha256
 from radstart.weights import inventory_of, load_weights, parse_arm, resolve_arms, start_model
+from radstart.weights.writing import trusted_script
 from radstart.weights.writing.card import read_card
 from radstart.weights.writing.convert import convert_weights
-from radstart.weights.writing.trusted import unpickled
+from radstart.weights.writing.trusted import WARNING, unpickled
 
 check_name("resnet18")  # lets timm import
 import timm  # noqa: E402
@@ -389,6 +391,39 @@ def test_what_trusted_code_does_beyond_its_folder_is_stopped(tmp_path, expressio
         pass
     assert "\n" not in str(caught.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["trap.pt"]
+
+
+def test_the_guard_of_trusted_code_does_not_go_by_what_that_code_can_change(tmp_path, monkeypatch):
+    """Names of the module and of `os` changed afterwards; signals, Python's own insides."""
+    inside, there = tmp_path / "inside", str(tmp_path / "there")
+    hook = trusted_script._guard(inside)
+    for name in ("PROGRAMS", "NETWORK", "CHANGES", "INWARDS"):
+        monkeypatch.setattr(trusted_script, name, ("none",))
+    monkeypatch.setattr(trusted_script, "WRITES", 0)
+    monkeypatch.setattr(os.path, "realpath", lambda path: str(inside))
+    monkeypatch.setattr(os.path, "commonpath", lambda paths: str(inside))
+
+    for event, arguments in (
+        ("open", (there, "w", os.O_WRONLY)),
+        ("os.remove", (there, -1)),
+        ("os.setxattr", (there, "user.x", b"", 0)),
+        ("os.system", (b"true",)),
+        ("os.kill", (os.getppid(), 9)),
+        ("os.killpg", (1, 9)),
+        ("socket.connect", (None, ("127.0.0.1", 9))),
+        ("gc.get_objects", (-1,)),
+        ("ctypes.dlopen", ("libc.so.6",)),
+    ):
+        with pytest.raises(PermissionError):
+            hook(event, arguments)
+    hook("open", (str(inside / "w"), "w", os.O_WRONLY))
+    hook("open", (there, "r", os.O_RDONLY))
+
+
+def test_what_trust_does_not_keep_out_is_said_before_code_is_run():
+    """Where a person decides."""
+    assert "restrains careless code, not hostile code" in WARNING
+    assert "any code can read what you can read" in WARNING
 
 
 def test_trusted_code_sees_no_secrets_of_this_process(tmp_path, monkeypatch):

@@ -2,8 +2,10 @@
 
 import hashlib
 import shutil
+import tarfile
 
 import pytest
+import torch
 from evil_server import Server, give, status, with_token
 from safetensors.torch import load_file, save_file
 
@@ -117,6 +119,54 @@ def test_a_file_that_is_given_is_held_against_the_published_hash(shelf, tmp_path
     assert "no such file" in refused(get, entry, given=tmp_path / "absent")
     assert held(folder_of(entry)) is None
     assert get(entry, given=shelf.weights / "model.safetensors").path.is_file()
+
+
+def test_what_is_held_stays_where_what_is_given_is_refused(shelf, tmp_path):
+    """Another archive with a file of the same name; one that does not load; and nothing is left."""
+    entry = find("radimagenet")
+    got = get(entry, given=shelf.archive, accept=True)
+    body = got.path.read_bytes()
+    save_file({"w": torch.ones(3)}, tmp_path / "model.safetensors")
+    another = (tmp_path / "model.safetensors").read_bytes()
+    with tarfile.open(tmp_path / "other.tar", "w") as archive:
+        archive.add(tmp_path / "model.safetensors", "model.safetensors")
+
+    def check(path):
+        assert path.read_bytes() == another
+        raise RadstartError("does not load")
+
+    assert "does not load" in refused(get, entry, given=tmp_path / "other.tar", check=check)
+    assert got.path.read_bytes() == body
+    assert get(entry) == got
+    assert [path.name for path in folder_of(entry).parent.iterdir()] == [folder_of(entry).name]
+    again = get(entry, given=tmp_path / "other.tar", check=lambda path: None)
+    assert (again.path, again.path.read_bytes()) == (got.path, another)
+
+    held_too = get(find("radiologynet"), accept=True)
+    line = refused(get, find("radiologynet"), given=tmp_path / "other.tar")
+    assert "its sha256 begins with" in line
+    assert get(find("radiologynet")) == held_too
+
+
+def test_a_folder_and_a_file_of_ones_own_are_arms(cli, alone, tmp_path):
+    """--from is for the publisher's file; an entry without a backbone has none."""
+    file = tmp_path / "mine.pt"
+    file.touch()
+    assert f"NAME=file:{file}" in cli("weights", "get", "own", "--from", file)[2]
+    line = cli("weights", "get", "radimagenet/resnet50", "--from", tmp_path, "--accept")[2]
+    assert f"is an arm as it is; name it as an arm: NAME=file:{tmp_path}" in line
+
+
+@pytest.mark.parametrize("name", ["torchxrayvision", "ultrasam", "own"])
+def test_steps_that_end_in_an_arm_promise_nothing_that_cannot_work(cli, alone, name):
+    """--from would refuse what they give."""
+    code, out, err = cli("weights", "get", name)
+    assert code == 2
+    assert "--from" not in out + err
+    assert "then:" not in out
+    assert "file:F" in " ".join(out.split())
+    assert err.endswith("has to be got by hand; then an arm: NAME=file:PATH\n")
+    assert "--from" not in cli("weights", "show", name)[1]
 
 
 def test_what_cannot_be_loaded_is_not_fetched(shelf):

@@ -267,7 +267,8 @@ def convert(
 
     Pickled networks are refused: opening one runs code that it brings along. Where you trust its
     origin, --trust does so once, in a process of its own, as far as possible without network,
-    other files, programs and your environment; out come plain tensors.
+    other files, programs and your environment: that restrains careless code, not hostile code, and
+    any code can read what you can read. Out come plain tensors.
 
     \b
     Examples:

@@ -27,6 +27,7 @@ TERMS = {
 """What `terms` may be, and what it means; "" = a licence that asks for nothing beforehand."""
 
 LOADABLE = ("yes", "steps", "no")
+ENDS = ("file", "arm")
 GROUPS = (
     "natural images",
     "radiology",
@@ -67,6 +68,8 @@ class Entry:
         loadable: one of LOADABLE.
         why: one sentence, unless loadable is "yes".
         steps: what a person does first, in order; empty where loadable is "yes".
+        ends: one of ENDS: whether the steps end in the publisher's file, which `get --from` takes,
+            or in an arm (a folder that was converted, a file of one's own).
         convention: a name of NAMED, or {mean, std, order, channels, per_image} on the scale 0..1;
             "" where nothing can be loaded.
         also: every other convention in circulation for this file.
@@ -96,6 +99,7 @@ class Entry:
     loadable: str = "yes"
     why: str = ""
     steps: tuple[str, ...] = ()
+    ends: str = "file"
     convention: Stated = field(default="", hash=False)
     also: tuple[Stated, ...] = field(default=(), hash=False)
     notes: tuple[str, ...] = ()
@@ -298,6 +302,26 @@ def _known(name: str) -> str:
     return find_set(name) or plain or name
 
 
+def command(entry: Entry) -> str:
+    """Return the command line that gets an entry."""
+    file = "" if entry.loadable == "yes" else " --from FILE"
+    return f"radstart weights get {entry.name}{file}" + (" --accept" if entry.terms else "")
+
+
+def numbered(entry: Entry) -> list[str]:
+    """Return what a person does first, step by step; the command that follows is the last line.
+
+    There is none where the steps end in an arm.
+    """
+    steps = [f"{k}. {step}" for k, step in enumerate(entry.steps, 1)]
+    return [*steps, *([f"then: {command(entry)}"] if steps and entry.ends == "file" else [])]
+
+
+def after_steps(entry: Entry) -> str:
+    """Return what comes after the steps, as a remedy."""
+    return f"then {command(entry)}" if entry.ends == "file" else "then an arm: NAME=file:PATH"
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", text.casefold())
 
@@ -386,7 +410,7 @@ def _read_entry(family: str, shared: dict[str, Any], own: dict[str, Any], place:
     if short and values.get("loadable", "yes") != "no":
         values.setdefault("backbone", short)
     if values.get("loadable", "yes") == "yes":
-        values.update(why="", steps=[])
+        values.update(why="", steps=[], ends="file")
     convention = values.get("convention", "")
     values["also"] = [one for one in values.get("also", []) if one != convention]
     for stated in (convention, *values["also"]):
@@ -403,6 +427,7 @@ def _check_entry(entry: Entry, place: str) -> None:
     """Refuse an entry that says too little to be used, or contradicts itself."""
     _one_of(entry.terms, TERMS, f"{place}: terms")
     _one_of(entry.loadable, LOADABLE, f"{place}: loadable")
+    _one_of(entry.ends, ENDS, f"{place}: ends")
     own = entry.backbone and entry.origin and entry.size and entry.convention
     rules = (
         ("name", entry.name == entry.name.casefold(), "write it in lower case"),

@@ -15,10 +15,12 @@ from radstart.weights.catalog import (
     Family,
     Stated,
     ancestry,
+    command,
     entries,
     families,
     find,
     image_sets,
+    numbered,
 )
 
 WIDTH = 79
@@ -176,15 +178,18 @@ def _loads(entry: Entry) -> list[str]:
     if entry.loadable == "yes":
         return ["yes"]
     said = "after steps by hand" if entry.loadable == "steps" else "no"
-    return [f"{said}. {entry.why}", *(f"{k}. {step}" for k, step in enumerate(entry.steps, 1))]
+    return [f"{said}. {entry.why}", *numbered(entry)[: len(entry.steps)]]
 
 
 def _next(entry: Entry) -> list[str]:
     """Return command lines; none where nothing can be loaded."""
     if entry.loadable == "no" or not entry.backbone:
         return []
-    file = "" if entry.loadable == "yes" else " --from FILE"
-    return [f"radstart weights get {entry.name}{file}", *compare_lines(entry.name)]
+    if entry.ends == "arm":
+        return compare_lines("NAME=file:FOLDER")
+    line, broken = command(entry), command(entry).replace(" --", " \\\n    --", 1)
+    get = [line] if len(line) <= WIDTH else broken.splitlines()
+    return [*get, *compare_lines(entry.name)]
 
 
 def compare_lines(start: str) -> list[str]:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from radstart.core.errors import RadstartError
 from radstart.core.progress import Progress
-from radstart.weights.catalog import TERMS, Entry, find
+from radstart.weights.catalog import TERMS, Entry, after_steps, find, numbered
 from radstart.weights.listing import compare_lines, labelled
 from radstart.weights.remote.store import (
     Got,
-    command,
     folder_of,
     get,
     get_hub,
@@ -45,12 +44,12 @@ def steps_lines(name: str, backbone: str = "") -> list[str]:
     entry = None if name.startswith(HUB) else find(name, backbone)
     if entry is None or entry.loadable != "steps" or held(folder_of(entry)) is not None:
         return []
-    steps = [f"{k}. {step}" for k, step in enumerate(entry.steps, 1)]
+    *steps, last = numbered(entry) if entry.ends == "file" else [*numbered(entry), ""]
     above = (("file", entry.file), ("address", entry.url), ("licence", entry.licence))
     known = [line for label, text in above for line in labelled(label, [text])]
     known += labelled("terms", [_terms(entry)])
     told = [*labelled("why", [entry.why]), *labelled("steps", steps)]
-    return [entry.name, *known, *told, "", f"then: {command(entry)}"]
+    return [entry.name, *known, *told, *(["", last] if last else [])]
 
 
 def get_lines(
@@ -82,7 +81,7 @@ def get_lines(
         return _of_hub(name, given, accept, token, offline, progress or Progress())
     entry = find(name, backbone)
     if given is None and steps_lines(name, backbone):
-        raise RadstartError("has to be got by hand", entry.name, remedy=command(entry))
+        raise RadstartError("has to be got by hand", entry.name, remedy=after_steps(entry))
     with fetching(progress or Progress(), entry.name) as told:
         got = get(
             entry, given=given, check=lambda path: _loads(entry, path), accept=accept,

@@ -15,9 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from radstart.core.errors import RadstartError
-from radstart.core.files import read_toml, whole_file, write_toml
+from radstart.core.files import (
+    read_toml,
+    remove_leftovers,
+    temporary_name,
+    whole_file,
+    write_toml,
+)
 from radstart.core.hashing import file_sha256
-from radstart.weights.catalog import TERMS, Entry, entries
+from radstart.weights.catalog import TERMS, Entry, after_steps, command, entries
 from radstart.weights.reading.sniff import kind_of
 from radstart.weights.remote.archives import ARCHIVES, unpack
 from radstart.weights.remote.download import cache_folder, fetch_url, no_progress
@@ -96,6 +102,10 @@ def get(
     """
     if entry.loadable == "no":
         raise RadstartError("cannot be loaded", entry.name, remedy=entry.why)
+    if given is not None and (not entry.backbone or given.is_dir()):
+        raise RadstartError(
+            "is an arm as it is", str(given), "", f"name it as an arm: NAME=file:{given}"
+        )
     folder = folder_of(entry)
     found = held(folder) if given is None else None
     if entry.loadable == "steps" and given is None and found is None:
@@ -103,7 +113,7 @@ def get(
         steps = " ".join(f"({k}) {step}" for k, step in enumerate(entry.steps, 1))
         raise RadstartError(
             f"{file} has to be got by hand. {entry.why} {steps}".rstrip("."), entry.name,
-            remedy=f"then {command(entry)}",
+            remedy=after_steps(entry),
         )  # fmt: skip
     _agree(entry, accept)
     if found is not None:
@@ -184,12 +194,6 @@ def of_catalog(repo: str, file: str) -> Entry | None:
     return same[0] if len(same) == 1 else None
 
 
-def command(entry: Entry) -> str:
-    """Return the command line that gets an entry."""
-    file = "" if entry.loadable == "yes" else " --from FILE"
-    return f"radstart weights get {entry.name}{file}" + (" --accept" if entry.terms else "")
-
-
 def _plain(text: str) -> str:
     """Return a text as the name of a folder."""
     return re.sub(r"[^\w.\-]+", "_", text.strip())
@@ -217,7 +221,6 @@ def _taken(entry: Entry, given: Path, folder: Path, check: Callable[[Path], obje
     if not given.is_file():
         raise RadstartError("no such file", str(given), remedy="correct --from")
     packed = kind_of(given) in ARCHIVES
-    found = unpack(given, folder, member=entry.member) if packed else given
     known = file_sha256(given)
     published_packed = entry.member or entry.url.endswith((".gz", ".tar", ".tgz", ".zip"))
     if not known.startswith(entry.sha256) and (packed or not published_packed):
@@ -225,18 +228,19 @@ def _taken(entry: Entry, given: Path, folder: Path, check: Callable[[Path], obje
             f"is not the file of {entry.name}: its sha256 begins with {entry.sha256}",
             str(given), known[:16], "fetch it again",
         )  # fmt: skip
-    if check is not None:
-        try:
+    remove_leftovers(folder.parent, folder.name)
+    aside = folder.with_name(temporary_name(folder.name))  # what is held stays until all is well
+    try:
+        found = unpack(given, aside, member=entry.member) if packed else given
+        if check is not None:
             check(found)
-        except RadstartError:
-            if packed:
-                found.unlink(missing_ok=True)
-            raise
-    path = folder / found.name
-    if not path.exists() or not os.path.samefile(found, path):
-        with whole_file(path) as temporary:
-            shutil.copyfile(found, temporary)
-    return path
+        path = folder / found.name
+        if not path.exists() or not os.path.samefile(found, path):
+            with whole_file(path) as temporary:
+                (shutil.move if packed else shutil.copyfile)(found, temporary)
+        return path
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _noted(

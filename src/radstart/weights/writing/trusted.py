@@ -19,7 +19,8 @@ SCRIPT = Path(__file__).with_name("trusted_script.py")
 KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 WARNING = (
     "this runs the code in {name}: in a process of its own, as far as possible without network, "
-    "other files and programs; do it only where you trust the file's origin"
+    "other files and programs. That restrains careless code, not hostile code, and any code can "
+    "read what you can read; do it only where you trust the file's origin"
 )
 
 
@@ -55,8 +56,9 @@ def unpickled(path: Path, take: str = "", seconds: float = SECONDS) -> Iterator[
 
     The process has a temporary working folder and home, none of this one's environment but the
     search paths, no network where the system has namespaces for that, and limits of time, memory
-    and written bytes; Python in it cannot start programs or change files elsewhere. A determined
-    attacker's native code can still read what you can read.
+    and written bytes; Python in it is kept from starting programs and from changing files
+    elsewhere. That restrains careless code, not hostile code, which finds a way around; and any
+    code can read what you can read.
 
     Args:
         path: the file.

@@ -2,8 +2,9 @@
 
 Unpickling runs the file's code. What can be kept from it is: the network (a namespace of its own
 where the system allows it), files outside the working folder, other programs, and more time and
-memory than stated. Python's audit events enforce all but the first and the last; native code is
-not bound by them. Imports no radstart, and torch only after the walls stand.
+memory than stated. Python's audit events enforce all but the first and the last: they restrain
+careless code, not hostile code, and what you can read it can read. Imports no radstart, and torch
+only after the walls stand.
 
     python -I trusted_script.py JOB.json
 """
@@ -19,11 +20,14 @@ from types import SimpleNamespace
 from typing import Any
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn")
+PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn",
+            "os.kill", "pty.spawn", "signal.pthread_kill")  # fmt: skip
+INWARDS = ("gc.get_", "ctypes.dlopen", "ctypes.dlsym")
 NETWORK = ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo",
            "socket.gethostbyname", "socket.gethostbyaddr", "socket.getservbyname")  # fmt: skip
 CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod",
-           "os.chown", "os.truncate", "os.utime", "shutil.rmtree", "shutil.move")  # fmt: skip
+           "os.chown", "os.setxattr", "os.removexattr", "os.truncate", "os.utime",
+           "shutil.rmtree", "shutil.move")  # fmt: skip
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 
 
@@ -78,24 +82,34 @@ def _limit(name: str, most: int) -> None:
 
 
 def _guard(folder: Path) -> Any:
-    """Return an audit hook that lets nothing out of the folder."""
+    """Return an audit hook that lets nothing out of the folder.
+
+    What it goes by is its own: names of this module and of `os` that are changed later change
+    nothing here. It restrains careless code: what Python can do to itself has no end.
+    """
     inside = os.path.realpath(folder)
+    realpath, commonpath, fsdecode, paths = (
+        os.path.realpath, os.path.commonpath, os.fsdecode, os.PathLike,
+    )  # fmt: skip
+    writes, programs, network, changes, inwards = WRITES, PROGRAMS, NETWORK, CHANGES, INWARDS
 
     def outside(path: object) -> bool:
-        if not isinstance(path, str | bytes | os.PathLike):
+        if not isinstance(path, str | bytes | paths):
             return False  # a number of a file that is open already
-        real = os.path.realpath(os.fsdecode(path))
-        return real != "/dev/null" and os.path.commonpath([real, inside]) != inside
+        real = realpath(fsdecode(path))
+        return real != "/dev/null" and commonpath([real, inside]) != inside
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in NETWORK:
+        if event in network:
             raise PermissionError("its code asks for the network")
-        if event.startswith(PROGRAMS):
+        if event.startswith(inwards):
+            raise PermissionError(f"its code reaches into Python itself ({event})")
+        if event.startswith(programs):
             raise PermissionError(f"its code starts a program ({event})")
         written = event == "open" and (
-            isinstance(arguments[2], int) and arguments[2] & WRITES and outside(arguments[0])
+            isinstance(arguments[2], int) and arguments[2] & writes and outside(arguments[0])
         )
-        if written or (event in CHANGES and any(outside(path) for path in arguments[:2])):
+        if written or (event in changes and any(outside(path) for path in arguments[:2])):
             raise PermissionError(f"its code changes files: {arguments[0]!r}")
 
     return hook
