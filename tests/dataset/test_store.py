@@ -9,7 +9,6 @@ import pytest
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_toml, write_toml
 from radstart.dataset import (
-    PixelWriter,
     channel_statistics,
     open_dataset,
     save_dataset,
@@ -21,11 +20,21 @@ from radstart.dataset import (
 def make(tmp_path):
     def make_dataset(images, shard_bytes=1 << 28):
         folder = tmp_path / "dataset"
-        with PixelWriter(folder, shard_bytes) as writer:
-            places = [writer.append(image) for image in images]
+        (folder / "pixels").mkdir(parents=True)
+        places, shard = [], bytearray()
+        for image in images:
+            if len(shard) >= shard_bytes:
+                shard = bytearray()
+                places.append((places[-1][0] + 1, 0))
+            else:
+                shard += b"\0" * (len(shard) % 2)
+                places.append((places[-1][0] if places else 0, len(shard)))
+            shard += image.tobytes()
+            (folder / "pixels" / f"{places[-1][0]:04d}.bin").write_bytes(shard)
         n = len(images)
-        names = ("patient", "exam", "site", "sex", "age", "split", "fold")
+        names = ("patient", "exam", "site", "sex", "split", "fold")
         rows = {name: [""] * n for name in names} | {
+            "age": [None] * n,
             "row": range(n),
             "image": [f"{k}.png" for k in range(n)],
             "line": range(2, n + 2),
@@ -72,7 +81,7 @@ def test_pixels_come_back_over_several_shards(make):
 
 def test_a_newer_format_is_refused(make):
     dataset = make([noise((4, 4))] * 2)
-    write_toml(dataset.path / "dataset.toml", dict(dataset.facts) | {"schema": 2})
+    write_toml(dataset.path / "dataset.toml", dict(dataset.facts) | {"schema": 3})
     with pytest.raises(RadstartError, match="newer radstart"):
         open_dataset(dataset.path)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from radstart.core.errors import RadstartError
 from radstart.dataset import assign_parts, audit, find_units, open_dataset, resolve, text
-from radstart.ingest import Columns, ingest_folder
+from radstart.ingest import Columns, Reading, ingest_folder
 
 RNG = np.random.default_rng(1)
 
@@ -134,7 +134,7 @@ def test_folders_called_train_and_test_are_parts_unless_switched_off(tmp_path):
 def test_a_longest_side_below_8_pixels_is_refused(data, tmp_path):
     folder, lines = data
     with pytest.raises(RadstartError, match=r"longest side: is out of range .*at least 8 pixels"):
-        run(folder, tmp_path, lines, max_side=7)
+        run(folder, tmp_path, lines, reading=Reading(max_side=7))
     assert not (tmp_path / "study").exists()
 
 
@@ -181,19 +181,24 @@ def test_malformed_sources_end_in_a_dataset_or_one_line(
     assert not left
 
 
-def test_a_killed_ingest_leaves_no_dataset_and_is_swept_up(data, tmp_path):
+def test_a_killed_ingest_leaves_no_dataset_and_is_gone_on_with(data, tmp_path):
     folder, lines = data
     labels = tmp_path / "labels.csv"
     labels.write_text("\n".join(lines))
     code = (
         "import os, signal\nfrom pathlib import Path\nimport radstart.ingest.pipeline as p\n"
+        "from radstart.ingest import ingest_folder\n"
         "p.save_dataset = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"p.ingest_folder(Path({str(folder)!r}), Path({str(tmp_path / 'out')!r}), "
+        f"ingest_folder(Path({str(folder)!r}), Path({str(tmp_path / 'out')!r}), "
         f"labels=Path({str(labels)!r}))\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    assert not (tmp_path / "out").exists()
-    assert list(tmp_path.glob(".out.*.tmp"))
+    with pytest.raises(RadstartError, match="not a dataset"):
+        open_dataset(tmp_path / "out")
+    shards = {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "pixels").iterdir()}
     assert len(ingest_folder(folder, tmp_path / "out", labels=labels)) == 60
-    assert not list(tmp_path.glob(".out.*.tmp"))
+    assert {p: p.stat().st_mtime_ns for p in shards} == shards  # read once
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "dataset.toml", "rows.parquet", "rejected.parquet", "pixels",
+    }  # fmt: skip
     assert len(open_dataset(tmp_path / "out")) == 60

@@ -70,7 +70,7 @@ FOLDERS = [
          "made by a newer radstart (got schema 99, known up to 1)", "update radstart"),
     Case("out-newer-dataset", "--out holds a dataset of a newer format",
          lambda work: held_dataset(work, schema=99),
-         "made by a newer radstart (got schema 99, known up to 1)", "update radstart"),
+         "made by a newer radstart (got schema 99, known up to 2)", "update radstart"),
     Case("out-damaged-dataset", "--out holds a dataset that lacks its tables", held_dataset,
          "rows.parquet: is missing (got no such file)", "delete the dataset folder"),
     Case("out-strange-dataset", "OUT/dataset holds something else",

@@ -60,7 +60,7 @@ def cell_case(key, what, cell, said, remedy):
 
 def animated(suffix):
     return saved_case(
-        f"animated-{suffix}", f"animated {suffix.upper()}" if suffix != "tif" else "TIFF of pages",
+        f"animated-{suffix}", f"animated {suffix.upper()}",
         FRAMES[0], "animated or of many pages (2 frames)", "save the frame that counts",
         f"moving.{suffix}", save_all=True, append_images=FRAMES[1:],
     )  # fmt: skip
@@ -79,7 +79,7 @@ FILES = [
               "save it as PNG", "image.dcm"),
     saved_case("ppm", "an image in another format", FRAMES[0], "not an image", "save it as PNG",
                "x.ppm"),
-    *(animated(suffix) for suffix in ("gif", "png", "webp", "tif")),
+    *(animated(suffix) for suffix in ("gif", "png", "webp")),
     file_case("bomb", "a picture that claims 60,000 x 60,000 pixels", png_that_claims(60_000),
               "claims 3600000000 pixels, more than 100 million", "save it smaller"),
     file_case("large-claim", "a picture that claims 11,000 x 11,000 pixels",

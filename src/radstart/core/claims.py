@@ -80,7 +80,10 @@ class Claims:
             made = _make(path, json.dumps(self._identity()))
         except OSError as error:
             raise RadstartError(
-                "cannot write", str(self.folder.parent), os_reason(error), "choose another --out"
+                "cannot write",
+                str(self.folder.parent),
+                os_reason(error),
+                "free space or choose another --out",
             ) from error
         if not made:
             return None

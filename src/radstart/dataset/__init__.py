@@ -6,18 +6,20 @@ from radstart.dataset.copies import channel_statistics, working_copy
 from radstart.dataset.hashes import perceptual_hash, perceptual_hashes
 from radstart.dataset.parts import PARTS, Parts, assign_parts
 from radstart.dataset.similar import Similar, similar_hashes
-from radstart.dataset.store import Dataset, PixelWriter, open_dataset, save_dataset
-from radstart.dataset.tables import natural, text
+from radstart.dataset.store import Dataset, open_dataset, save_dataset
+from radstart.dataset.tables import MORE_SCHEMA, ROW_SCHEMA, TARGET, natural, text
 from radstart.dataset.units import Units, count_duplicates, find_units
 from radstart.dataset.views import square_views
 
 __all__ = [
+    "MORE_SCHEMA",
     "PARTS",
+    "ROW_SCHEMA",
+    "TARGET",
     "Audit",
     "Dataset",
     "Leakage",
     "Parts",
-    "PixelWriter",
     "Similar",
     "Units",
     "assign_parts",

@@ -5,23 +5,30 @@ See `docs/design.md`, section "Dataset", for the files. A dataset is only ever r
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from radstart.core.errors import RadstartError
-from radstart.core.files import read_toml, write_toml
+from radstart.core.files import read_toml, without_none, write_toml
 from radstart.core.hashing import digest
-from radstart.dataset.tables import REJECTED_SCHEMA, ROW_SCHEMA, read_table, write_table
+from radstart.dataset.tables import (
+    MORE_SCHEMA,
+    REJECTED_SCHEMA,
+    ROW_SCHEMA,
+    TARGET,
+    read_table,
+    text,
+    write_table,
+)
 
-SCHEMA = 1
-SHARD_BYTES = 1 << 28  # a shard is closed once it holds this much
+SCHEMA = 2
 _DAMAGED = "delete the dataset folder and run again"
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -34,7 +41,7 @@ class Dataset:
     Attributes:
         path: the folder.
         name: the name of the folder of images that it was made from.
-        target: the name of the label column.
+        target: the name of the label column; "" = no labels.
         classes: names in a fixed order; of two, the last is the positive one.
         rows: one row per image, row i at position i (columns: `docs/design.md`).
         content: fingerprint of all rows; equal fingerprints mean equal pixels, labels and groups.
@@ -56,6 +63,14 @@ class Dataset:
         """Return the number of rows."""
         return len(self.rows)
 
+    def kept(self) -> "Dataset":
+        """Return the dataset without the rows that curation dropped (`keep` is false)."""
+        keep = self.rows["keep"].to_numpy(bool)
+        if keep.all():
+            return self
+        rows = self.rows[keep].reset_index(drop=True)
+        return replace(self, rows=rows, content=digest([self.content, "kept"], 32))
+
     def pixels(self, row: int) -> Pixels:
         """Return the image of a row, (H, W) or (H, W, 3), uint8 or uint16, read-only.
 
@@ -69,6 +84,19 @@ class Dataset:
         flat = self._shard(int(shards[row]))[start:stop].view(dtype)
         image: Pixels = flat.reshape((height, width, 3) if channels == 3 else (height, width))
         return image
+
+    def mask(self, row: int) -> NDArray[np.uint8] | None:
+        """Return the mask of a row, (H, W) uint8, of the size of its image; None = it has none."""
+        offset = self.rows["mask_offset"].iloc[row]
+        if not offset >= 0:  # null where there is none
+            return None
+        height, width = (int(self.rows[side].iloc[row]) for side in ("height", "width"))
+        number, start = int(self.rows["shard"].iloc[row]), int(offset)
+        key = f"mask {number}"
+        if key not in self._open:
+            self._open[key] = np.memmap(mask_path(self.path, number), np.uint8, mode="r")
+        flat: NDArray[np.uint8] = self._open[key][start : start + height * width]
+        return flat.reshape(height, width)
 
     def _index(self) -> tuple[Any, Any, Any, Any]:
         if "index" not in self._open:
@@ -100,6 +128,11 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / "pixels" / f"{number:04d}.bin"
 
 
+def mask_path(folder: Path, number: int) -> Path:
+    """Return the path of the masks of a pixel shard."""
+    return folder / "masks" / f"{number:04d}.bin"
+
+
 def open_dataset(path: Path) -> Dataset:
     """Open a dataset folder.
 
@@ -121,7 +154,9 @@ def open_dataset(path: Path) -> Dataset:
             f"schema {schema}, known up to {SCHEMA}",
             "update radstart or choose another --out",
         )
-    rows = read_table(path / "rows.parquet", ROW_SCHEMA)
+    rows = read_table(path / "rows.parquet", ROW_SCHEMA, MORE_SCHEMA)
+    rows["keep"] = rows["keep"].fillna(True).astype(bool)
+    rows["age"] = pd.to_numeric(rows["age"], errors="coerce")  # schema 1: text
     rejected = read_table(path / "rejected.parquet", REJECTED_SCHEMA)
     try:
         dataset = Dataset(
@@ -153,46 +188,6 @@ def _check_shards(dataset: Dataset) -> None:
             raise RadstartError("pixels are missing", str(path), f"{have} bytes", _DAMAGED)
 
 
-class PixelWriter:
-    """Appends images to the ragged shards of a dataset folder (a context manager)."""
-
-    def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
-        """Write into `folder`/pixels, which is made here."""
-        self._folder, self._shard_bytes = folder, shard_bytes
-        self._number, self._offset = 0, 0
-        self._file: BinaryIO | None = None
-        (folder / "pixels").mkdir(parents=True, exist_ok=True)
-
-    def append(self, pixels: Pixels) -> tuple[int, int]:
-        """Write an image (little-endian, C order); return its shard and offset."""
-        if self._file is not None and self._offset >= self._shard_bytes:
-            self._file.close()
-            self._file, self._number, self._offset = None, self._number + 1, 0
-        if self._file is None:
-            self._file = shard_path(self._folder, self._number).open("wb")
-        self._offset += -self._offset % 2  # uint16 stays aligned
-        place = self._number, self._offset
-        self._file.seek(self._offset)
-        little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
-        self._file.write(np.ascontiguousarray(little).data)
-        self._offset += pixels.nbytes
-        return place
-
-    def __enter__(self) -> Self:
-        """Return the writer."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the open shard."""
-        if self._file is not None:
-            self._file.close()
-
-
 def save_dataset(
     folder: Path,
     *,
@@ -203,25 +198,37 @@ def save_dataset(
     rejected: Mapping[str, Sequence[Any]],
     source: str,
     columns: Mapping[str, str],
+    how: Mapping[str, Any] | None = None,
 ) -> None:
     """Write tables and `dataset.toml` beside shards that are already in `folder`.
 
     Args:
         folder: the dataset folder.
         name: what the dataset is called.
-        target: the name of the label column.
+        target: the name of the label column, "" = no labels.
         classes: names in order; of two, the last is the positive one.
-        rows: the columns of rows.parquet.
+        rows: the columns of rows.parquet; those of `MORE_SCHEMA` may be absent.
         rejected: the columns line, image, reason.
         source: fingerprint of what the dataset was made from.
         columns: the columns of the CSV that were used, by meaning.
+        how: how pixels were made of values, and what else a reader must know.
 
     Raises:
         RadstartError: the folder cannot be written or the disk is full.
     """
-    write_table(folder / "rows.parquet", rows, ROW_SCHEMA)
+    count = len(rows["row"])
+    rows = {"keep": [True] * count, **rows}
+    schema = ROW_SCHEMA
+    for entry in MORE_SCHEMA:
+        schema = schema.append(entry)
+        if entry.name not in rows:
+            rows[entry.name] = [None] * count
+    targets = [column for column in rows if column.startswith(TARGET)]
+    for column in targets:
+        schema = schema.append(pa.field(column, pa.float64()))
+    write_table(folder / "rows.parquet", rows, schema)
     write_table(folder / "rejected.parquet", rejected, REJECTED_SCHEMA)
-    labels = list(rows["label"])
+    frame = pd.DataFrame({name: rows[name] for name in (*_TOLD, *targets)})
     facts = {
         "schema": SCHEMA,
         "name": name,
@@ -230,12 +237,35 @@ def save_dataset(
         "target": target,
         "classes": list(classes),
         "positive": classes[-1] if len(classes) == 2 else None,
-        "content": digest([[str(v or "") for v in rows[n]] for n in ROW_SCHEMA.names], 32),
+        "targets": [column.removeprefix(TARGET) for column in targets],
+        "content": content_of(frame),
         "counts": {
-            "rows": len(labels),
-            "labelled": sum(bool(label) for label in labels),
+            "rows": count,
+            "kept": sum(bool(keep) for keep in rows["keep"]),
+            "labelled": int((text(frame, "label") != "").sum()),
             "rejected": len(rejected["line"]),
         },
         "columns": dict(columns),
+        "how": without_none(how or {}),
     }
     write_toml(folder / "dataset.toml", facts)
+
+
+_GROUPS = ("patient", "exam", "site")
+_TOLD = ("keep", "label", *_GROUPS, "split", "fold", "content")
+
+
+def content_of(rows: pd.DataFrame) -> str:
+    """Return the fingerprint of rows: pixels, labels, groups, in their order.
+
+    Groups count by who belongs together, not by name: the key that hides identifiers does not.
+    """
+    columns = []
+    for name in _TOLD:
+        values = text(rows, name)
+        if name in _GROUPS:
+            first: dict[str, int] = {"": -1}
+            values = np.array([first.setdefault(v, len(first)) for v in values], object)
+        columns.append([str(value) for value in values])
+    targets = [name for name in map(str, rows) if name.startswith(TARGET)]
+    return digest([*columns, *([str(v) for v in rows[name]] for name in targets)], 32)

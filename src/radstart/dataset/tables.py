@@ -19,11 +19,29 @@ _AGAIN = "delete the dataset folder and run again"
 
 ROW_SCHEMA = pa.schema(
     [("row", pa.int64()), ("image", pa.string()), ("line", pa.int64())]
-    + [(name, pa.string()) for name in ("label", "patient", "exam", "site", "sex", "age")]
+    + [(name, pa.string()) for name in ("label", "patient", "exam", "site", "sex")]
+    + [("age", pa.float64())]
     + [(name, pa.string()) for name in ("split", "fold", "content")]
     + [(name, pa.int64()) for name in ("shard", "offset", "height", "width", "channels")]
     + [("dtype", pa.string())]
 )
+"""Columns that every dataset has."""
+
+MORE_SCHEMA = pa.schema(
+    [("keep", pa.bool_()), ("drop", pa.string()), ("origin", pa.string())]
+    + [(name, pa.string()) for name in ("series", "modality", "anatomy", "anatomy_from", "view")]
+    + [(name, pa.string()) for name in ("laterality", "manufacturer", "window", "steps")]
+    + [("frame", pa.int64()), ("volume", pa.int64()), ("slice", pa.int64())]
+    + [(name, pa.float64()) for name in ("spacing_row", "spacing_col", "thickness")]
+    + [(name, pa.int64()) for name in ("native_height", "native_width", "mask_offset")]
+    + [(name, pa.float64()) for name in ("scale", "shift", "low", "high", "spread")]
+    + [("levels", pa.int64()), ("phash", pa.string()), ("near", pa.int64())]
+)
+"""Columns since schema 2; null in a dataset of schema 1."""
+
+TARGET = "target."
+"""How the names of further columns begin: one finding or number each, float64, NaN = unknown."""
+
 REJECTED_SCHEMA = pa.schema([("line", pa.int64()), ("image", pa.string()), ("reason", pa.string())])
 
 
@@ -33,18 +51,24 @@ def write_table(path: Path, columns: Mapping[str, Sequence[Any]], schema: pa.Sch
     Raises:
         RadstartError: the folder cannot be written or the disk is full.
     """
-    arrays = []
-    for entry in schema:
-        values = list(columns[entry.name])
-        if pa.types.is_string(entry.type):
-            values = [value or None for value in values]
-        arrays.append(pa.array(values, entry.type))
+    arrays = [_array(columns[entry.name], entry.type) for entry in schema]
     with whole_file(path) as temporary:
         pq.write_table(pa.Table.from_arrays(arrays, schema=schema), temporary)
 
 
-def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_string(kind):
+        values = [value if isinstance(value, str) and value else None for value in values]
+    return pa.array(values, kind, from_pandas=True)
+
+
+def read_table(path: Path, schema: pa.Schema, more: pa.Schema | None = None) -> pd.DataFrame:
     """Read a Parquet file that has at least the columns of `schema`.
+
+    Args:
+        path: the file.
+        schema: columns that must be there; others are left out.
+        more: columns that are null where they are not there; with them come those of targets.
 
     Raises:
         RadstartError: absent, damaged, or a column is missing.
@@ -59,7 +83,14 @@ def read_table(path: Path, schema: pa.Schema) -> pd.DataFrame:
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise RadstartError("columns are missing", str(path), f"no {', '.join(missing)}", _AGAIN)
-    frame: pd.DataFrame = table.select(schema.names).to_pandas()
+    names = list(schema.names)
+    for entry in more or ():
+        names.append(entry.name)
+        if entry.name not in table.column_names:
+            table = table.append_column(entry, pa.nulls(len(table), entry.type))
+    if more is not None:
+        names += [name for name in table.column_names if name.startswith(TARGET)]
+    frame: pd.DataFrame = table.select(names).to_pandas()
     return frame
 
 

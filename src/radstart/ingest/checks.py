@@ -2,8 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from radstart.core.errors import RadstartError, nearest, short
 from radstart.dataset import natural
@@ -13,19 +16,6 @@ _CORRECT = "correct the wrong one"
 _ABSENT = frozenset(
     {"normal", "negative", "no", "none", "healthy", "benign", "0", "false", "control", "absent"}
 )
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A decoded image, already stored: BLAKE2b of its native pixels, its place and shape."""
-
-    content: str
-    shard: int
-    offset: int
-    height: int
-    width: int
-    channels: int
-    dtype: str
 
 
 def without_repeats(records: Iterable[Record]) -> tuple[list[Record], list[Rejected]]:
@@ -52,52 +42,59 @@ def without_repeats(records: Iterable[Record]) -> tuple[list[Record], list[Rejec
     return kept, rejected
 
 
-def without_contradictions(
-    records: Iterable[Record], images: Mapping[str, Stored]
-) -> tuple[list[Record], list[Rejected]]:
-    """Refuse all labelled rows of a picture that stands under two labels."""
-    first: dict[str, dict[str, Record]] = {}
-    for record in sorted(records, key=lambda record: (record.line, record.image)):
-        if label := record.values["label"]:
-            first.setdefault(images[record.image].content, {}).setdefault(label, record)
-    kept: list[Record] = []
+def contradicting(rows: pd.DataFrame) -> tuple[NDArray[np.bool_], list[Rejected]]:
+    """Return which rows stay, (N,) bool, and why a picture's that stands under two labels do not.
+
+    Args:
+        rows: columns line, name (the user's own), label, content.
+    """
+    keep = np.ones(len(rows), bool)
     rejected: list[Rejected] = []
-    for record in records:
-        of_label = first.get(images[record.image].content, {})
-        label = record.values["label"]
-        if not label or len(of_label) < 2:
-            kept.append(record)
+    labelled = rows[rows["label"] != ""]
+    for _, group in labelled.groupby("content", sort=False):
+        if group["label"].nunique() < 2:
             continue
-        other = next(row for name, row in of_label.items() if name != label)
-        pair = sorted((record, other), key=lambda row: (row.line, row.image))
-        reason = "the same picture under two labels: " + " and ".join(map(_labelled, pair))
-        rejected.append(Rejected(record.line, record.image, reason, _CORRECT))
-    return kept, rejected
+        group = group.sort_values(["line", "name"])
+        first = group.drop_duplicates("label")
+        for place, row in group.iterrows():
+            keep[int(place)] = False  # type: ignore[call-overload]
+            other = first[first["label"] != row["label"]].iloc[0]
+            pair = sorted((row, other), key=lambda one: (one["line"], one["name"]))
+            said = " and ".join(_shown(one["line"], one["name"], one["label"]) for one in pair)
+            why = f"the same picture under two labels: {said}"
+            rejected.append(Rejected(int(row["line"]), str(row["name"]), why, _CORRECT))
+    return keep, rejected
 
 
 def _labelled(record: Record) -> str:
-    return f"{record.place} ({record.values['label']})"
+    return _shown(record.line, record.image, record.values["label"])
+
+
+def _shown(line: int, name: str, label: str) -> str:
+    return f"{f'line {line}' if line else name} ({label})"
 
 
 def too_many(
     rejected: Sequence[Rejected],
     listing: Listing,
-    records: list[Record],
-    images: Mapping[str, Stored],
+    rows: pd.DataFrame,
     limit: float,
 ) -> RadstartError:
-    """Return the error that says how many rows were rejected, why, and which was the first."""
+    """Return the error that says how many rows were rejected, why, and which was the first.
+
+    Args:
+        rejected: what was refused, in order.
+        listing: of the source.
+        rows: what was read: columns content, split.
+        limit: the largest share.
+    """
     kinds = Counter(re.split("[:(]", row.reason)[0].strip() for row in rejected)
     listed = ", ".join(f"{n} x {kind}" for kind, n in kinds.most_common(4))
     first = rejected[0]
     named = short(first.image.strip(), 120) or "(no name)"
     place = (f"line {first.line} " if first.line else "") + named
-    splits: dict[str, set[str]] = {}
-    for record in listing.records:
-        if record.image in images and record.values.get("split"):
-            content = images[record.image].content
-            splits.setdefault(content, set()).add(record.values["split"].lower())
-    crossing = sum(len(names) > 1 for names in splits.values())
+    split = rows[rows["split"] != ""]
+    crossing = int((split["split"].str.lower().groupby(split["content"]).nunique() > 1).sum())
     also = f"; also {crossing} identical pictures stand in more than one split" if crossing else ""
     return RadstartError(
         f"too many rows are rejected: {len(rejected)} of {listing.total}, {limit:.0%} is the most",

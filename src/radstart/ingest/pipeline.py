@@ -1,293 +1,291 @@
-"""From a folder of images to a dataset: every image is decoded once, in threads."""
+"""From sources to a dataset: list, scan, plan, read part by part, curate.
 
-import errno
-import hashlib
-import os
+Whatever lies in the folder is whole: a call that was stopped goes on where it was, part by part,
+and gives the same tables and pixels. `dataset.toml` is written last.
+"""
+
 import shutil
-import warnings
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 
-from radstart.core.errors import RadstartError, one_line, short
-from radstart.core.files import os_reason, remove_leftovers, sync, temporary_name
+from radstart.core.claims import Claims
+from radstart.core.errors import RadstartError
+from radstart.core.files import os_reason, remove_leftovers, temporary_name
+from radstart.core.hashing import digest
 from radstart.core.progress import Progress
-from radstart.dataset import Dataset, PixelWriter, open_dataset, save_dataset, text
-from radstart.ingest.checks import (
-    Stored,
-    class_order,
-    too_many,
-    without_contradictions,
-    without_repeats,
-)
-from radstart.ingest.columns import Columns
-from radstart.ingest.listing import Listing, Record, Rejected, list_csv, list_folders, printable
-from radstart.ingest.readers import Unreadable, read_raster
-from radstart.ingest.readers.raster import Pixels
+from radstart.dataset import MORE_SCHEMA, ROW_SCHEMA, Dataset, open_dataset, save_dataset
+from radstart.ingest.engine import Engine, run
+from radstart.ingest.finish import columns_of, curate, read_parts, rows_of
+from radstart.ingest.listing import Rejected, printable
+from radstart.ingest.meaning import Rendering
+from radstart.ingest.plan import VERSION, Wanted, part_tasks, scan_tasks
+from radstart.ingest.privacy import Names
+from radstart.ingest.slices import MASKED, arrange
+from radstart.ingest.work import Recipe, read_part, scan_files
 
-_VERSION = "1"  # part of the source fingerprint: raise it when the same files are read otherwise
-_BATCH = 128  # images decoded before they are written
+WORK = "work"
 
 
-def ingest_folder(
-    data: Path,
-    out: Path,
-    *,
-    labels: Path | None = None,
-    columns: Columns | None = None,
-    positive: str | None = None,
-    max_side: int = 512,
-    max_rejected: float = 0.05,
-    replace: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """Read a folder of images into a dataset; DATA is never written to.
+@dataclass(frozen=True)
+class Reading:
+    """How files become images of a dataset.
 
-    The dataset appears whole or not at all. Where `out` already holds the dataset of the same
-    source (the CSV, the columns, and every file's name, size and time), it is opened; where only
-    names of folders or times differ (copied files), the images are read again and compared.
+    Attributes:
+        rendering: how values become pixels.
+        keep_depth: 16-bit pictures of plain image files stay as they are.
+        max_side: longest side kept, in pixels; larger images are shrunk (AREA).
+        slices: which slices of volumes: "all", "every N", "middle K" or "masked".
+        engine: where the work runs.
+    """
+
+    rendering: Rendering = field(default_factory=Rendering)
+    keep_depth: bool = True
+    max_side: int = 512
+    slices: str = "all"
+    engine: Engine = field(default_factory=Engine)
+
+    def told(self) -> dict[str, Any]:
+        """Return what changes the result, for `dataset.toml` and the fingerprint."""
+        shown = vars(self.rendering)
+        return {
+            **{name: list(v) if isinstance(v, tuple) else v for name, v in shown.items()},
+            "keep_depth": self.keep_depth, "max_side": self.max_side, "slices": self.slices,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be read, listed.
+
+    Attributes:
+        wanted: files, in the order of the dataset.
+        rejected: what is not even tried.
+        name: of the dataset.
+        target: name of the label column, "" = none.
+        columns: of the user's table, by meaning.
+        table: hash of the user's table, "" = none.
+        targets: for every finding or number: its name -> a value per wanted file (NaN = unknown).
+    """
+
+    wanted: tuple[Wanted, ...]
+    rejected: tuple[Rejected, ...]
+    name: str
+    target: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    table: str = ""
+    targets: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def fingerprint(self, reading: Reading, names: Names, *more: str) -> str:
+        """Return a hash of the table, of every file's name, size and time, and how it is read."""
+        files = [[printable(w.name), w.source, w.size, w.when, len(w.masks)] for w in self.wanted]
+        how = [reading.told(), names.fingerprint, VERSION, *more]
+        return digest([self.table, dict(self.columns), files, how], 32)
+
+
+Checked = tuple[tuple[str, ...], pd.DataFrame, list[Rejected]]
+Check = Callable[[pd.DataFrame, list[Rejected]], Checked]
+"""Rows, rejected -> classes in order, rows, rejected; raises where they are unfit for their use."""
+
+
+def build(
+    out: Path, source: Source, reading: Reading, names: Names, check: Check, progress: Progress,
+    more: tuple[str, ...] = (), replace: bool = False, tidy: bool = False,
+) -> Dataset:  # fmt: skip
+    """Make the dataset of a source in `out`, or open the one that is there already.
 
     Args:
-        data: folder of PNG, JPEG, BMP, TIFF, static GIF or WebP images.
-        out: folder of the dataset, outside of `data`.
-        labels: CSV with at least an image and a label column, as it stands or inside `data`;
-            without one the folders are the classes.
-        columns: names of its columns.
-        positive: the positive one of two classes; else the one whose opposite is called normal,
-            negative, no, ..., else the second by name.
-        max_side: longest side kept, in pixels; larger images are shrunk (AREA).
-        max_rejected: share of rows that may be refused.
-        replace: a dataset of another source in `out` gives way instead of being an error.
-        progress: shown while images are read.
+        out: the dataset folder.
+        source: what to read.
+        reading: how.
+        names: how identifiers are written.
+        check: gives the classes.
+        progress: shown while files are read.
+        more: what else makes another dataset.
+        replace: another dataset in `out` gives way.
+        tidy: where it is refused, or cannot be written, nothing is left for a later call.
 
     Raises:
-        RadstartError: bad options or columns, fewer than two labels, too many rejected rows,
-            another dataset in `out`, or nothing can be written.
+        RadstartError: another dataset lies in `out`, it cannot be written, or `check` refuses.
     """
-    progress = progress or Progress()
-    dataset = _ingest(
-        data, out, labels, columns or Columns(), positive, max_side, max_rejected, replace, progress
-    )
-    for line in _left_out(dataset):
-        progress.line(line)
-    return dataset
-
-
-def _left_out(dataset: Dataset) -> list[str]:
-    """Return a line each for rows without a label and for rejected rows, where there are any."""
-    lines = []
-    if count := int((text(dataset.rows, "label") == "").sum()):
-        lines.append(f"unlabelled  {count} of {len(dataset)} images: they take no part")
-    if count := len(dataset.rejected):
-        line, image, reason = dataset.rejected.fillna("").iloc[0]
-        place = (f"line {line} " if line else "") + (short(image.strip(), 120) or "(no name)")
-        total = len(dataset) + count
-        where = dataset.path / "rejected.parquet"
-        said = one_line(f"{count} of {total} rows, all in {where}, first {place}: {reason}")
-        lines.append(f"rejected    {said}")
-    return lines
-
-
-def _ingest(
-    data: Path,
-    out: Path,
-    labels: Path | None,
-    columns: Columns,
-    positive: str | None,
-    max_side: int,
-    max_rejected: float,
-    replace: bool,
-    progress: Progress,
-) -> Dataset:
-    if not os.path.isdir(data):  # is_dir() raises where a name is too long
-        raise RadstartError(
-            "is not a folder",
-            str(data),
-            "a file" if os.path.exists(data) else "no such path",
-            "name the folder of the images",
-        )
-    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(data)):
-        raise RadstartError(
-            "lies inside DATA, which is never written to",
-            str(out),
-            f"DATA = {data}",
-            "choose another --out",
-        )
-    if max_side < 8:
-        raise RadstartError("is out of range", "longest side", str(max_side), "at least 8 pixels")
-    try:
-        listing = list_csv(data, labels, columns) if labels else list_folders(data, columns)
-        source = listing.fingerprint(_VERSION, str(max_side), positive or "")
-        held = open_dataset(out) if out.exists() and any(out.iterdir()) else None
-    except OSError as error:
-        where = os.fsdecode(error.filename or data)
-        raise RadstartError(
-            "cannot be read", where, os_reason(error), "check the path and its permissions"
-        ) from error
-    if held is not None and held.facts.get("source") == source:
-        return held
-    class_order({record.values["label"] for record in listing.records}, listing, positive)
-    # named by machine and process, so that a later call can tell what a killed one left behind
-    temporary = out.with_name(temporary_name(out.name))
+    mark = source.fingerprint(reading, names, *more)
+    held = _held(out)
+    if held is not None and (held.facts.get("source") == mark or not replace):
+        return held if held.facts.get("source") == mark else _compared(
+            held, source, reading, names, check, progress, more
+        )  # fmt: skip
     made = [parent for parent in out.parents if not parent.exists()]
+    claims = Claims(out / WORK / "claims")
     try:
-        remove_leftovers(out.parent, out.name)
-        temporary.mkdir(parents=True)
-        _build(temporary, data, listing, source, positive, max_side, max_rejected, progress)
-        _sync(temporary)
-        if held is not None and not replace:
-            return _same(held, open_dataset(temporary))
-        if held is not None:
-            shutil.rmtree(out)
-        try:
-            temporary.rename(out)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            return _same(open_dataset(out), open_dataset(temporary))  # another process was first
+        with claims.waiting("ingest"):
+            held = _held(out)
+            if held is None or held.facts.get("source") != mark:
+                (out / "dataset.toml").unlink(missing_ok=True)  # of one that gives way
+                shutil.rmtree(out / "cache", ignore_errors=True)
+                remove_leftovers(out / WORK)
+                remove_leftovers(out)
+                with _tidied(out) if tidy else nullcontext():
+                    _make(out, source, reading, names, check, mark, progress)
     except OSError as error:
         raise RadstartError(
             "cannot write the dataset", str(out), os_reason(error), "free space or choose --out"
         ) from error
-    except RadstartError as error:
-        error.where = error.where.replace(str(temporary), str(out))
-        raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        with suppress(OSError):  # leave no empty folders behind; stops at one that is in use
-            for parent in made:
-                parent.rmdir()
+        with suppress(OSError, RadstartError):
+            claims.close()
+        if (out / "dataset.toml").exists():
+            shutil.rmtree(out / WORK, ignore_errors=True)
+        for folder in (out / WORK, out, *made):  # leave no empty ones; stops at one in use
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                break
     return open_dataset(out)
 
 
-def _same(held: Dataset, made: Dataset) -> Dataset:
-    """Return the dataset that stands in the folder, if the one just made is no other."""
-    if (held.content, held.target, held.classes) != (made.content, made.target, made.classes):
+@contextmanager
+def _tidied(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RadstartError):
+        for path in out.glob("*"):
+            if path.is_dir() and path.name != WORK:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name == WORK:
+                for part in path.glob("*.parquet"):
+                    part.unlink(missing_ok=True)
+            else:
+                path.unlink(missing_ok=True)
+        raise
+
+
+def _compared(
+    held: Dataset, source: Source, reading: Reading, names: Names, check: Check,
+    progress: Progress, more: tuple[str, ...],
+) -> Dataset:  # fmt: skip
+    """Return the dataset that is there, if files of other names or times make no other one.
+
+    Raises:
+        RadstartError: they do.
+    """
+    beside = held.path.with_name(temporary_name(held.path.name))
+    remove_leftovers(held.path.parent, held.path.name)
+    try:
+        made = build(beside, source, reading, names, check, progress, more, tidy=True)
+        if (held.content, held.target, held.classes) == (made.content, made.target, made.classes):
+            return held
         raise RadstartError(
             "holds a dataset made from other images, labels or columns (or they have changed)",
             str(held.path),
             f"{len(made)} images, target {made.target!r}, classes {', '.join(made.classes)}",
             "choose another --out, or delete this folder",
         )
-    return held
+    except RadstartError as error:
+        error.where = error.where.replace(str(beside), str(held.path))
+        raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
-def _build(
-    folder: Path,
-    data: Path,
-    listing: Listing,
-    source: str,
-    positive: str | None,
-    max_side: int,
-    max_rejected: float,
+def _held(out: Path) -> Dataset | None:
+    """Return the dataset in `out`, None where there is none yet.
+
+    Raises:
+        RadstartError: the folder holds something else.
+    """
+    try:
+        if not (out / "dataset.toml").exists():
+            if out.exists() and any(out.iterdir()) and not (out / WORK).is_dir():
+                open_dataset(out)  # says that it is none
+            return None
+        return open_dataset(out)
+    except OSError as error:
+        raise RadstartError(
+            "cannot be read", str(out), os_reason(error), "choose another --out"
+        ) from error
+
+
+def _make(
+    out: Path, source: Source, reading: Reading, names: Names, check: Check, mark: str,
     progress: Progress,
-) -> None:
-    records, rejected = without_repeats(listing.records)
-    rejected = [*listing.rejected, *rejected]
-    images, unreadable = _decode(folder, records, listing, max_side, progress)
-    rejected += unreadable
-    records = [record for record in records if record.image in images]
-    records, contradicting = without_contradictions(records, images)
-    rejected += contradicting
+) -> None:  # fmt: skip
+    work = out / WORK
+    images = _scanned(work, source.wanted, names, reading.engine, progress)
+    refused = images["reason"].notna()
+    rejected = [*source.rejected, *_rejected(images[refused], source.wanted)]
+    arranged, notes = arrange(images[~refused], reading.slices)
+    recipe = Recipe(
+        reading.rendering, reading.keep_depth, reading.max_side, reading.slices == MASKED
+    )
+    tasks = part_tasks(out, work, arranged, source.wanted, recipe)
+    todo = [task for task in tasks if not task.table.exists()]
+    total = sum(len(file.which) for task in tasks for file in task.files)
+    with progress.task("reading images", total) as shown:
+        shown.advance(total - sum(len(file.which) for task in todo for file in task.files))
+        for _, count in run(reading.engine, read_part, todo):
+            shown.advance(count)
+    pictures, broken = read_parts([task.table for task in tasks])
+    rejected += _rejected(broken, source.wanted)
+    rows = rows_of(pictures, arranged, source.wanted, names)
+    for name, values in source.targets.items():
+        rows[f"target.{name}"] = np.asarray(values, float)[rows["item"].to_numpy(np.int64)]
+    curate(rows)
+    classes, rows, rejected = check(rows, rejected)
     rejected.sort(key=lambda row: (row.line, row.image))
-    if len(rejected) > max_rejected * listing.total:
-        raise too_many(rejected, listing, records, images, max_rejected)
-    classes = class_order({record.values["label"] for record in records}, listing, positive)
-    records.sort(key=lambda record: record.image)
-    stored = [images[record.image] for record in records]
-    rows: dict[str, Sequence[int | str]] = {
-        "row": range(len(records)),
-        "image": [record.image for record in records],
-        "line": [record.line for record in records],
-    }
-    for name in ("label", "patient", "exam", "site", "sex", "age", "split", "fold"):
-        rows[name] = [record.values.get(name, "") for record in records]
-    for name in ("content", "shard", "offset", "height", "width", "channels", "dtype"):
-        rows[name] = [getattr(image, name) for image in stored]
     save_dataset(
-        folder,
-        name=printable(data.resolve().name),
-        target=listing.target,
+        out,
+        name=source.name,
+        target=source.target,
         classes=classes,
-        rows=rows,
+        rows=columns_of(rows, [*ROW_SCHEMA.names, *MORE_SCHEMA.names]
+                        + [f"target.{name}" for name in source.targets]),
         rejected={
             "line": [row.line for row in rejected],
-            "image": [row.image for row in rejected],
+            "image": [names.of("image", row.image) for row in rejected],
             "reason": [f"{row.reason}; {row.remedy}" for row in rejected],
         },
-        source=source,
-        columns=listing.columns,
-    )
+        source=mark,
+        columns=source.columns,
+        how={**reading.told(), "key": names.fingerprint, **notes},
+    )  # fmt: skip
+    kept = {task.shard.name for task in tasks}
+    for folder in (out / "pixels", out / "masks"):
+        for path in folder.glob("*.bin"):
+            if path.name not in kept:
+                path.unlink()
 
 
-def _decode(
-    folder: Path, records: list[Record], listing: Listing, max_side: int, progress: Progress
-) -> tuple[dict[str, Stored], list[Rejected]]:
-    """Decode, shrink and store every image; pictures that are the same are stored once."""
-    images: dict[str, Stored] = {}
-    rejected: list[Rejected] = []
-    seen: dict[str, Stored] = {}
-    ordered = sorted(records, key=lambda record: record.image)
+def _scanned(
+    work: Path, wanted: Sequence[Wanted], names: Names, engine: Engine, progress: Progress
+) -> pd.DataFrame:
+    """Return one row per image of all files, or one with a reason."""
+    tasks = scan_tasks(work, wanted, names)
+    todo = [task for task in tasks if not task.out.exists()]
+    with progress.task("scanning files", len(wanted)) as shown:
+        shown.advance(len(wanted) - sum(len(task.files) for task in todo))
+        for _, count in run(engine, scan_files, todo):
+            shown.advance(count)
+    frames = [pq.read_table(task.out).to_pandas() for task in tasks]
+    if not frames:
+        raise RadstartError("no files to read", "", "0 files", "name a folder with images")
+    images: pd.DataFrame = pd.concat(frames, ignore_index=True)
+    return images
 
-    def read(record: Record) -> tuple[str, Pixels] | Unreadable:
-        try:
-            pixels = read_raster(listing.paths[record.image])
-        except Unreadable as error:
-            return error
-        return _content(pixels), _capped(pixels, max_side)
 
-    with (
-        warnings.catch_warnings(),
-        PixelWriter(folder) as writer,
-        ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool,
-        progress.task("reading images", len(ordered)) as task,
+def _rejected(rows: pd.DataFrame, wanted: Sequence[Wanted]) -> list[Rejected]:
+    found = []
+    for item, index, reason, remedy in zip(
+        rows["item"], rows["index"], rows["reason"], rows["remedy"], strict=True
     ):
-        warnings.simplefilter("ignore")  # Pillow's; what matters is raised as an error
-        for start in range(0, len(ordered), _BATCH):
-            batch = ordered[start : start + _BATCH]
-            for record, result in zip(batch, pool.map(read, batch), strict=True):
-                if isinstance(result, Unreadable):
-                    why = result.reason, result.remedy
-                    rejected.append(Rejected(record.line, record.image, *why))
-                    continue
-                content, pixels = result
-                if content not in seen:
-                    height, width = pixels.shape[:2]
-                    channels = 3 if pixels.ndim == 3 else 1
-                    place = writer.append(pixels)
-                    seen[content] = Stored(
-                        content, *place, height, width, channels, str(pixels.dtype)
-                    )
-                images[record.image] = seen[content]
-            task.advance(len(batch))
-    return images, rejected
-
-
-def _content(pixels: Pixels) -> str:
-    """Return the BLAKE2b of shape, type and pixels (32 hexadecimal digits)."""
-    little = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
-    state = hashlib.blake2b(f"{pixels.shape} {pixels.dtype}".encode(), digest_size=16)
-    state.update(np.ascontiguousarray(little).data)
-    return state.hexdigest()
-
-
-def _capped(pixels: Pixels, max_side: int) -> Pixels:
-    height, width = pixels.shape[:2]
-    if max(height, width) <= max_side:
-        return pixels
-    scale = max_side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    shrunk: Pixels = cv2.resize(  # type: ignore[assignment]
-        pixels, size, interpolation=cv2.INTER_AREA
-    )
-    return shrunk
-
-
-def _sync(folder: Path) -> None:
-    """Make every file under a folder durable."""
-    for path in [*folder.rglob("*"), folder]:
-        sync(path)
+        name = printable(wanted[item].name)
+        name = f"{name}#{index:04d}" if index else name
+        found.append(Rejected(wanted[item].line, name, reason, remedy))
+    return found

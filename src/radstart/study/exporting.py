@@ -171,7 +171,7 @@ def _some_images(
     """Return the pixels and the rows of a few cases of a run, None where they are not here."""
     if not (study / "dataset" / "dataset.toml").is_file():
         return None
-    dataset = open_dataset(study / "dataset")
+    dataset = open_dataset(study / "dataset").kept()
     cases = pd.read_parquet(run / "cases.parquet")
     cases = cases.iloc[:: max(1, len(cases) // COMPARED)][:COMPARED]
     row = dict(zip(dataset.rows["image"], dataset.rows["row"], strict=True))

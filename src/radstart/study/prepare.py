@@ -269,7 +269,7 @@ def _read(spec: StudySpec, folder: Path, progress: Progress) -> Dataset:
         positive=data.positive,
         replace=not (folder / "study.toml").exists(),
         progress=progress,
-    )
+    ).kept()
 
 
 def _numerics(

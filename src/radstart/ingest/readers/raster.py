@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from radstart.ingest.frames import Frame, Scan, Unreadable
+from radstart.ingest.readers.sniff import check_plain
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP")
@@ -78,14 +79,7 @@ def read_raster(path: Path) -> Pixels:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image, checked; whatever goes wrong in the block is a reason."""
     try:
-        if not path.is_file():
-            if path.exists():
-                raise Unreadable("not a file", "name the image inside it")
-            if path.is_symlink():
-                raise Unreadable("a link that leads nowhere", "mend the link")
-            raise Unreadable("no such file", "correct the name")
-        if path.stat().st_size == 0:
-            raise Unreadable("an empty file (0 bytes)", _AGAIN)
+        check_plain(path)
         with Image.open(path, formats=_FORMATS) as image:
             _check(image)
             yield image

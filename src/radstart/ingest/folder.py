@@ -1,0 +1,191 @@
+"""A folder of plain images with a table, or class folders, for a study: strict about its labels."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from radstart.core.errors import RadstartError, one_line, short
+from radstart.core.files import os_reason
+from radstart.core.progress import Progress
+from radstart.dataset import Dataset, text
+from radstart.ingest.checks import class_order, contradicting, too_many, without_repeats
+from radstart.ingest.columns import Columns
+from radstart.ingest.engine import Engine
+from radstart.ingest.listing import Listing, Record, Rejected, list_csv, list_folders, printable
+from radstart.ingest.pipeline import Reading, Source, build
+from radstart.ingest.plan import Wanted
+from radstart.ingest.privacy import Names
+from radstart.ingest.readers import Unreadable, kind_of
+
+FEW = 4096  # files that are looked at beforehand
+
+
+def ingest_folder(
+    data: Path,
+    out: Path,
+    *,
+    labels: Path | None = None,
+    columns: Columns | None = None,
+    positive: str | None = None,
+    reading: Reading | None = None,
+    names: Names | None = None,
+    max_rejected: float = 0.05,
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Read a folder of labelled images into a dataset; DATA is never written to.
+
+    Where `out` already holds the dataset of the same source (the table, the columns, every file's
+    name, size and time), it is opened.
+
+    Args:
+        data: folder of images.
+        out: folder of the dataset, outside of `data`.
+        labels: CSV with at least an image and a label column, as it stands or inside `data`;
+            without one the folders are the classes.
+        columns: names of its columns.
+        positive: the positive one of two classes; else the one whose opposite is called normal,
+            negative, no, ..., else the second by name.
+        reading: how files become images.
+        names: how identifiers are written; None = as they are.
+        max_rejected: share of rows that may be refused.
+        replace: a dataset of another source in `out` gives way instead of being an error.
+        progress: shown while images are read.
+
+    Raises:
+        RadstartError: bad options or columns, fewer than two labels, too many rejected rows,
+            another dataset in `out`, or nothing can be written.
+    """
+    progress, reading = progress or Progress(), reading or Reading()
+    listing = _listed(data, out, labels, columns or Columns(), reading, positive)
+    records, repeated = without_repeats(listing.records)
+    try:
+        source = _source(data, listing, records, [*listing.rejected, *repeated])
+    except OSError as error:
+        where = os.fsdecode(error.filename or data)
+        raise RadstartError(
+            "cannot be read", where, os_reason(error), "check the path and its permissions"
+        ) from error
+    check = partial(_check, listing, positive, max_rejected)
+    dataset = build(
+        out, source, _small(reading, source), names or Names(b""), check, progress,
+        (positive or "",), replace, tidy=True,
+    )  # fmt: skip
+    for line in _left_out(dataset):
+        progress.line(line)
+    return dataset
+
+
+def _listed(
+    data: Path, out: Path, labels: Path | None, columns: Columns, reading: Reading,
+    positive: str | None,
+) -> Listing:  # fmt: skip
+    if not os.path.isdir(data):  # is_dir() raises where a name is too long
+        raise RadstartError(
+            "is not a folder",
+            str(data),
+            "a file" if os.path.exists(data) else "no such path",
+            "name the folder of the images",
+        )
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(data)):
+        raise RadstartError(
+            "lies inside DATA, which is never written to",
+            str(out),
+            f"DATA = {data}",
+            "choose another --out",
+        )
+    if reading.max_side < 8:
+        raise RadstartError(
+            "is out of range", "longest side", str(reading.max_side), "at least 8 pixels"
+        )
+    try:
+        listing = list_csv(data, labels, columns) if labels else list_folders(data, columns)
+    except OSError as error:
+        where = os.fsdecode(error.filename or data)
+        raise RadstartError(
+            "cannot be read", where, os_reason(error), "check the path and its permissions"
+        ) from error
+    class_order({record.values["label"] for record in listing.records}, listing, positive)
+    return listing
+
+
+def _source(
+    data: Path, listing: Listing, records: list[Record], rejected: list[Rejected]
+) -> Source:
+    wanted = []
+    for record in sorted(records, key=lambda record: record.image):
+        path = listing.paths[record.image]
+        status = path.stat() if path.is_file() else None
+        size, when = (status.st_size, status.st_mtime_ns) if status else (0, 0)
+        wanted.append(Wanted(path, record.image, 0, size, when, record.line, record.values))
+    return Source(
+        wanted=tuple(wanted),
+        rejected=tuple(rejected),
+        name=printable(data.resolve().name),
+        target=listing.target,
+        columns=listing.columns,
+        table=listing.table_digest,
+    )
+
+
+def _small(reading: Reading, source: Source) -> Reading:
+    """Return the reading, in threads of this process where there are few files, all plain images.
+
+    Their decoders keep to limits of their own (`readers/raster.py`); starting processes takes
+    longer than reading them.
+    """
+    if len(source.wanted) > FEW or reading.engine.name != "local":
+        return reading
+    for one in source.wanted:
+        try:
+            if kind_of(one.path) != "raster":
+                return reading
+        except Unreadable:
+            continue
+    return Reading(
+        reading.rendering, reading.keep_depth, reading.max_side, reading.slices,
+        Engine(workers=0),
+    )  # fmt: skip
+
+
+def _check(
+    listing: Listing,
+    positive: str | None,
+    limit: float,
+    rows: pd.DataFrame,
+    rejected: list[Rejected],
+) -> tuple[tuple[str, ...], pd.DataFrame, list[Rejected]]:
+    """Return classes, rows and rejected; rows that contradict each other are refused.
+
+    Raises:
+        RadstartError: too many are refused, or fewer than two classes are left.
+    """
+    keep, conflicts = contradicting(rows)
+    rejected = sorted([*rejected, *conflicts], key=lambda row: (row.line, row.image))
+    if len(rejected) > limit * listing.total:
+        raise too_many(rejected, listing, rows, limit)
+    rows = rows[keep].reset_index(drop=True)
+    rows["row"] = range(len(rows))
+    return class_order(set(rows["label"]), listing, positive), rows, rejected
+
+
+def _left_out(dataset: Dataset) -> list[str]:
+    """Return a line each for rows without a label, dropped rows and rejected rows."""
+    lines = []
+    if count := int((text(dataset.rows, "label") == "").sum()):
+        lines.append(f"unlabelled  {count} of {len(dataset)} images: they take no part")
+    dropped = dataset.rows[~dataset.rows["keep"]]
+    if len(dropped):
+        kinds = dropped["drop"].value_counts()
+        said = ", ".join(f"{n} {reason}" for reason, n in kinds.items())
+        lines.append(f"left out    {len(dropped)} of {len(dataset)} images: {said}")
+    if count := len(dataset.rejected):
+        line, image, reason = dataset.rejected.fillna("").iloc[0]
+        place = (f"line {line} " if line else "") + (short(image.strip(), 120) or "(no name)")
+        total = len(dataset) + count
+        where = dataset.path / "rejected.parquet"
+        said = one_line(f"{count} of {total} rows, all in {where}, first {place}: {reason}")
+        lines.append(f"rejected    {said}")
+    return lines

@@ -1,0 +1,99 @@
+"""From a scan of all files to parts: which images are read, together and in which order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from radstart.core.hashing import digest
+from radstart.ingest.privacy import Names
+from radstart.ingest.work import FilePart, PartTask, Recipe, ScanTask
+
+SCAN_FILES = 256  # files of one scan table
+PART_IMAGES = 256  # images of one shard
+VERSION = "2"  # part of every name of a part: raise it when the same files are read otherwise
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file that is to be read.
+
+    Attributes:
+        path: where it is.
+        name: inside its source, with /: what its image is called.
+        source: number of the source.
+        size, when: bytes and time of modification (ns), so that a changed file is read again.
+        line: of the table that names it; 0 = none.
+        values: label, patient, ... of that table, by meaning.
+        masks: files of masks that belong to it.
+    """
+
+    path: Path
+    name: str
+    source: int = 0
+    size: int = 0
+    when: int = 0
+    line: int = 0
+    values: Mapping[str, str] = None  # type: ignore[assignment]
+    masks: tuple[Path, ...] = ()
+
+
+def scan_tasks(folder: Path, wanted: Sequence[Wanted], names: Names) -> list[ScanTask]:
+    """Return the tasks that scan all files; each table's name says of which files it is."""
+    tasks = []
+    for start in range(0, len(wanted), SCAN_FILES):
+        block = wanted[start : start + SCAN_FILES]
+        made = [[str(one.path), one.size, one.when] for one in block]
+        key = digest([VERSION, names.fingerprint, start, made])
+        files = tuple((start + k, str(one.path)) for k, one in enumerate(block))
+        tasks.append(
+            ScanTask(folder / f"scan-{start // SCAN_FILES:06d}-{key}.parquet", files, names)
+        )
+    return tasks
+
+
+def part_tasks(
+    folder: Path,
+    work: Path,
+    images: pd.DataFrame,
+    wanted: Sequence[Wanted],
+    recipe: Recipe,
+) -> list[PartTask]:
+    """Return the tasks that read all images, `PART_IMAGES` in a shard.
+
+    Args:
+        folder: of the dataset.
+        work: where tables of parts lie.
+        images: of the scan, those to be read, in order: columns item, index, kind.
+        wanted: files, by item.
+        recipe: how values become pictures.
+    """
+    items = images["item"].to_numpy(np.int64)
+    indexes = images["index"].to_numpy(np.int64)
+    kinds = images["kind"].to_numpy(object)
+    tasks = []
+    for start in range(0, len(images), PART_IMAGES):
+        stop = min(start + PART_IMAGES, len(images))
+        cuts = np.flatnonzero(np.diff(items[start:stop])) + start + 1
+        files = []
+        for low, high in zip([start, *cuts], [*cuts, stop], strict=True):
+            item = int(items[low])
+            masks = tuple(str(path) for path in wanted[item].masks)
+            which = tuple(indexes[low:high].tolist())
+            files.append(FilePart(item, str(wanted[item].path), str(kinds[low]), which, masks))
+        number = start // PART_IMAGES
+        made = [[f.path, wanted[f.item].size, wanted[f.item].when, f.kind, f.which, f.masks]
+                for f in files]  # fmt: skip
+        key = digest([VERSION, made, [file.item for file in files], recipe.told()])
+        tasks.append(
+            PartTask(
+                shard=folder / "pixels" / f"{number:04d}.bin",
+                masks=folder / "masks" / f"{number:04d}.bin",
+                table=work / f"part-{number:06d}-{key}.parquet",
+                files=tuple(files),
+                recipe=recipe,
+            )
+        )
+    return tasks

@@ -1,0 +1,94 @@
+"""Identifiers leave memory as keyed hashes: the same in every ingest with the same key file."""
+
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from radstart.core.errors import RadstartError
+from radstart.core.files import os_reason
+
+_DIGITS = 16  # of 64 bits: two of a million names agree with a chance of 3 in 100 million
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Names:
+    """How identifiers are written.
+
+    Attributes:
+        key: secret; b"" = identifiers are kept as they are (--keep-ids).
+    """
+
+    key: bytes
+
+    @property
+    def kept(self) -> bool:
+        """Return whether identifiers are kept as they are."""
+        return not self.key
+
+    def of(self, kind: str, value: str) -> str:
+        """Return what stands for an identifier in a dataset; "" for an empty one.
+
+        Args:
+            kind: "patient", "exam", "series", "image", "site": equal values of two kinds differ.
+            value: the identifier; blanks around it do not count.
+        """
+        value = value.strip()
+        if not value or self.kept:
+            return value
+        state = hashlib.blake2b(f"{kind}\0{value}".encode(errors="surrogateescape"),
+                                key=self.key, digest_size=_DIGITS // 2)  # fmt: skip
+        return state.hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what tells two keys apart and gives neither away."""
+        return self.of("key", "radstart") if self.key else "kept"
+
+
+def default_key_file() -> Path:
+    """Return the key file of this user: in $XDG_CONFIG_HOME, else in ~/.config."""
+    root = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return Path(root) / "radstart" / "ingest.key"
+
+
+def read_key(path: Path | None) -> Names:
+    """Return the key of a file, made (mode 600, random) where there is none yet.
+
+    Args:
+        path: None = the user's own.
+
+    Raises:
+        RadstartError: it cannot be read or made, or is no key file.
+    """
+    path = path or default_key_file()
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(_KEY_BYTES) + "\n")
+            try:
+                os.link(temporary, path)  # of two at once, one wins
+            except FileExistsError:
+                pass
+            finally:
+                temporary.unlink()
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError as error:
+        raise RadstartError(
+            "cannot be read or made: the key that hides identifiers", str(path), os_reason(error),
+            "name another with --key, or keep identifiers with --keep-ids",
+        ) from error  # fmt: skip
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise RadstartError(
+            "is no key file", str(path), f"{len(text)} characters",
+            f"{2 * _KEY_BYTES} hexadecimal digits, or name a file that is not there yet",
+        )  # fmt: skip
+    return Names(key)

@@ -1,0 +1,327 @@
+"""What a worker process does: scan files into a table, read a part of the images into a shard.
+
+Both write their result whole, under a name made of what it was made from: a call that was stopped
+goes on with what lies there, and nothing is done twice.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from radstart.core.files import whole_file
+from radstart.dataset import perceptual_hashes
+from radstart.ingest import anatomy
+from radstart.ingest.frames import Frame, Scan, Unreadable
+from radstart.ingest.meaning import Picture, Pixels, Rendering, render
+from radstart.ingest.privacy import Names
+from radstart.ingest.readers import frames_of, kind_of, scan_of
+
+Begin = Callable[[int], None]
+Bad = Mapping[int, str]
+AGAIN = "fetch it again, or take it out"
+
+SCAN_SCHEMA = pa.schema(
+    [("item", pa.int64()), ("index", pa.int64()), ("kind", pa.string()), ("in_volume", pa.bool_())]
+    + [(n, pa.string()) for n in ("patient", "exam", "series", "image_id", "modality", "anatomy")]
+    + [(n, pa.string()) for n in ("anatomy_from", "view", "laterality", "sex", "manufacturer")]
+    + [(n, pa.string()) for n in ("site", "split", "label", "image_type", "burned_in")]
+    + [(n, pa.float64()) for n in ("age", "spacing_row", "spacing_col", "thickness")]
+    + [(n, pa.list_(pa.float64())) for n in ("orientation", "position")]
+    + [(n, pa.int64()) for n in ("rows", "cols", "instance", "acquisition")]
+    + [(n, pa.string()) for n in ("reason", "remedy")]
+)
+"""One row per image of a file, or one with a reason. Identifiers stand here as hashes."""
+
+PART_SCHEMA = pa.schema(
+    [("item", pa.int64()), ("index", pa.int64()), ("window", pa.string()), ("steps", pa.string())]
+    + [("content", pa.string()), ("phash", pa.string()), ("offset", pa.int64())]
+    + [(n, pa.int64()) for n in ("height", "width", "channels", "native_height", "native_width")]
+    + [("dtype", pa.string()), ("scale", pa.float64()), ("shift", pa.float64())]
+    + [("low", pa.float64()), ("high", pa.float64()), ("spread", pa.float64())]
+    + [
+        ("levels", pa.int64()),
+        ("mask_offset", pa.int64()),
+        ("reason", pa.string()),
+        ("remedy", pa.string()),
+    ]
+)
+"""One row per stored picture, in the order of its shard, or one with a reason."""
+
+
+@dataclass(frozen=True)
+class ScanTask:
+    """Files to scan.
+
+    Attributes:
+        out: the table that is written.
+        files: (number of the item, path).
+        names: how identifiers are written.
+    """
+
+    out: Path
+    files: tuple[tuple[int, str], ...]
+    names: Names
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """The images of one file that a part holds.
+
+    Attributes:
+        item: number of the file.
+        path, kind: where it is and how it is read.
+        which: indexes of its images.
+        masks: paths of mask files that belong to it; several are united: a pixel is masked where
+            any of them says so.
+    """
+
+    item: int
+    path: str
+    kind: str
+    which: tuple[int, ...]
+    masks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How values become pictures.
+
+    Attributes:
+        rendering: windows, depth, shape.
+        keep_depth: 16-bit pictures of plain image files stay as they are.
+        max_side: longest side kept.
+        masked_only: images whose mask is empty, or that have none, are left out.
+    """
+
+    rendering: Rendering
+    keep_depth: bool
+    max_side: int
+    masked_only: bool = False
+
+    def told(self) -> list[object]:
+        """Return all of it as a JSON-like value."""
+        return [vars(self.rendering), self.keep_depth, self.max_side, self.masked_only]
+
+
+@dataclass(frozen=True)
+class PartTask:
+    """Images to read into one shard.
+
+    Attributes:
+        shard, masks, table: what is written; the table last, masks only where there are any.
+        files: what is read.
+        recipe: how values become pictures.
+    """
+
+    shard: Path
+    masks: Path
+    table: Path
+    files: tuple[FilePart, ...]
+    recipe: Recipe
+
+
+def scan_files(task: ScanTask, bad: Bad, begin: Begin) -> int:
+    """Scan every file of a task; return how many."""
+    rows: list[dict[str, Any]] = []
+    for place, (item, path) in enumerate(task.files):
+        if place in bad:
+            rows.append({"item": item, "index": 0, "reason": bad[place], "remedy": AGAIN})
+            continue
+        begin(place)
+        try:
+            kind = kind_of(Path(path))
+            rows += _scanned(item, kind, scan_of(Path(path), kind), task.names)
+        except Unreadable as error:
+            rows.append({"item": item, "index": 0, "reason": error.reason, "remedy": error.remedy})
+        except MemoryError:
+            why = "needs more memory than a file may take"
+            rows.append({"item": item, "index": 0, "reason": why, "remedy": AGAIN})
+    _write(task.out, rows, SCAN_SCHEMA)
+    return len(task.files)
+
+
+def _scanned(item: int, kind: str, scan: Scan, names: Names) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file."""
+    for index in range(scan.images):
+        tags = {**scan.tags, **{name: values[index] for name, values in scan.each.items()}}
+        part, told_by = anatomy.region(tags)
+        spacing = tags.get("spacing")
+        row = {
+            "item": item, "index": index, "kind": kind, "in_volume": scan.volume,
+            "anatomy": part or None, "anatomy_from": told_by or None,
+            "view": anatomy.view(tags)[0] or None,
+            "laterality": anatomy.laterality(tags)[0] or None,
+            "spacing_row": spacing[0] if isinstance(spacing, tuple) else None,
+            "spacing_col": spacing[1] if isinstance(spacing, tuple) else None,
+        }  # fmt: skip
+        for name in ("patient", "exam", "series", "image_id", "site"):
+            row[name] = names.of(name, _text(tags, name)) or None
+        for name in ("modality", "sex", "manufacturer", "split", "label", "image_type",
+                     "burned_in", "age", "thickness", "rows", "cols", "instance",
+                     "acquisition"):  # fmt: skip
+            row[name] = tags.get(name)
+        for name in ("orientation", "position"):
+            value = tags.get(name)
+            row[name] = [float(x) for x in value] if isinstance(value, tuple | list) else None
+        yield row
+
+
+def _text(tags: Mapping[str, Any], name: str) -> str:
+    value = tags.get(name)
+    return "" if value is None else str(value)
+
+
+def read_part(task: PartTask, bad: Bad, begin: Begin) -> int:
+    """Read every image of a part, one after the other; return how many were asked for."""
+    rows: list[dict[str, Any]] = []
+    place = 0
+    with whole_file(task.shard) as pixels, pixels.open("wb") as shard:
+        writer = _Shards(shard, masks := io.BytesIO())
+        for file in task.files:
+            rows += _read_file(task, file, bad, place, begin, writer)
+            place += len(file.which)
+    if masks.tell():
+        with whole_file(task.masks) as temporary:
+            temporary.write_bytes(masks.getbuffer())
+    _write(task.table, rows, PART_SCHEMA)
+    return place
+
+
+def _read_file(
+    task: PartTask, file: FilePart, bad: Bad, first: int, begin: Begin, writer: "_Shards"
+) -> Iterator[dict[str, Any]]:
+    """Yield a row per picture of a file, or one with a reason per image that gives none."""
+    wanted = []
+    for place, index in enumerate(file.which, first):
+        if place in bad:
+            yield _refused(file.item, index, bad[place], AGAIN)
+        else:
+            wanted.append((place, index))
+    done = 0
+    try:
+        if wanted:
+            begin(wanted[0][0])
+            for frame in frames_of(Path(file.path), file.kind, [index for _, index in wanted]):
+                mask = frame.mask if not file.masks else _united(file, frame)
+                if not task.recipe.masked_only or (mask is not None and mask.any()):
+                    for picture in render(frame, _rendering(task.recipe, file, frame)):
+                        most = task.recipe.max_side
+                        yield writer.stored(file.item, frame.index, picture, mask, most)
+                done += 1
+                if done < len(wanted):
+                    begin(wanted[done][0])
+    except Unreadable as error:
+        why = error.reason, error.remedy
+    except MemoryError:
+        why = "needs more memory than a file may take", AGAIN
+    else:
+        why = "ends before this image", AGAIN
+    for _, index in wanted[done:]:
+        yield _refused(file.item, index, *why)
+
+
+def _rendering(recipe: Recipe, file: FilePart, frame: Frame) -> Rendering:
+    if recipe.keep_depth and file.kind == "raster" and frame.values.dtype == np.uint16:
+        return replace(recipe.rendering, windows=("first",), stack=False, depth=16)
+    return recipe.rendering
+
+
+def _refused(item: int, index: int, reason: str, remedy: str) -> dict[str, Any]:
+    return {"item": item, "index": index, "reason": reason, "remedy": remedy}
+
+
+def _united(file: FilePart, frame: Frame) -> NDArray[np.uint8]:
+    """Return 1 where any mask of a file masks the frame, else 0.
+
+    Raises:
+        Unreadable: a mask cannot be read, or is of another size.
+    """
+    shape = frame.values.shape[:2]
+    found = np.zeros(shape, np.uint8)
+    for path in file.masks:
+        try:
+            kind = kind_of(Path(path))
+            index = frame.index if kind != "raster" else 0
+            mask = next(iter(frames_of(Path(path), kind, [index]))).values
+        except (Unreadable, StopIteration) as error:
+            why = error.reason if isinstance(error, Unreadable) else "has fewer images"
+            raise Unreadable(f"its mask cannot be used: {why}", "mend the mask") from error
+        if mask.ndim == 3:
+            mask = mask.max(axis=2)
+        if mask.shape != shape:
+            raise Unreadable("its mask is of another size", "mend the mask")
+        found |= (mask > 0).astype(np.uint8)
+    return found
+
+
+class _Shards:
+    """Appends pictures and masks to the two files of a part."""
+
+    def __init__(self, pixels: BinaryIO, masks: BinaryIO) -> None:
+        self._pixels, self._masks = pixels, masks
+
+    def stored(
+        self, item: int, index: int, picture: Picture, mask: NDArray[np.uint8] | None, most: int
+    ) -> dict[str, Any]:
+        """Write a picture, shrunk to the longest side; return its row."""
+        native = picture.pixels
+        pixels = _capped(native, most, cv2.INTER_AREA)
+        steps = picture.steps
+        if pixels.shape != native.shape:
+            steps = (*steps, f"shrunk to a longest side of {most} (area)")
+        self._pixels.write(b"\0" * (-self._pixels.tell() % 2))  # uint16 stays aligned
+        offset = self._pixels.tell()
+        self._pixels.write(_little(pixels).data)
+        mask_offset = -1
+        if mask is not None and mask.shape == native.shape[:2]:
+            mask_offset = self._masks.tell()
+            self._masks.write(np.ascontiguousarray(_capped(mask, most, cv2.INTER_NEAREST)).data)
+        codes, known = perceptual_hashes([native])
+        values = pixels if pixels.ndim == 2 else pixels.mean(axis=2)
+        levels = np.count_nonzero(np.bincount(pixels.ravel()))
+        return {
+            "item": item, "index": index, "window": picture.window or None,
+            "steps": "; ".join(steps) or None, "content": content_hash(native),
+            "phash": f"{int(codes[0]):016x}" if known[0] else None, "offset": offset,
+            "height": pixels.shape[0], "width": pixels.shape[1],
+            "channels": 3 if pixels.ndim == 3 else 1,
+            "native_height": native.shape[0], "native_width": native.shape[1],
+            "dtype": str(pixels.dtype), "scale": picture.scale, "shift": picture.offset,
+            "low": float(values.min()), "high": float(values.max()),
+            "spread": float(values.std()), "levels": levels, "mask_offset": mask_offset,
+        }  # fmt: skip
+
+
+def content_hash(pixels: Pixels) -> str:
+    """Return the BLAKE2b of shape, type and pixels (32 hexadecimal digits)."""
+    state = hashlib.blake2b(f"{pixels.shape} {pixels.dtype}".encode(), digest_size=16)
+    state.update(_little(pixels).data)
+    return state.hexdigest()
+
+
+def _little(pixels: Pixels) -> Pixels:
+    little: Pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))  # type: ignore[assignment]
+    return little
+
+
+def _capped(pixels: Any, most: int, how: int) -> Any:
+    height, width = pixels.shape[:2]
+    if max(height, width) <= most:
+        return pixels
+    scale = most / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return cv2.resize(pixels, size, interpolation=how)
+
+
+def _write(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+    with whole_file(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
