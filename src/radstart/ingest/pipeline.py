@@ -28,7 +28,7 @@ from radstart.ingest.meaning import Rendering
 from radstart.ingest.plan import VERSION, Wanted, part_tasks, scan_tasks
 from radstart.ingest.privacy import Names
 from radstart.ingest.slices import MASKED, arrange
-from radstart.ingest.work import Recipe, read_part, scan_files
+from radstart.ingest.work import Recipe, is_done, read_part, scan_files
 
 WORK = "work"
 
@@ -226,7 +226,7 @@ def _make(
         reading.rendering, reading.keep_depth, reading.max_side, reading.slices == MASKED
     )
     tasks = part_tasks(out, work, arranged, source.wanted, recipe)
-    todo = [task for task in tasks if not task.table.exists()]
+    todo = [task for task in tasks if not is_done(task)]
     total = sum(len(file.which) for task in tasks for file in task.files)
     with progress.task("reading images", total) as shown:
         shown.advance(total - sum(len(file.which) for task in todo for file in task.files))
@@ -268,12 +268,12 @@ def _scanned(
 ) -> pd.DataFrame:
     """Return one row per image of all files, or one with a reason."""
     tasks = scan_tasks(work, wanted, names)
-    todo = [task for task in tasks if not task.out.exists()]
+    todo = [task for task in tasks if not is_done(task)]
     with progress.task("scanning files", len(wanted)) as shown:
         shown.advance(len(wanted) - sum(len(task.files) for task in todo))
         for _, count in run(engine, scan_files, todo):
             shown.advance(count)
-    frames = [pq.read_table(task.out).to_pandas() for task in tasks]
+    frames = [pq.read_table(task.table).to_pandas() for task in tasks]
     if not frames:
         raise RadstartError("no files to read", "", "0 files", "name a folder with images")
     images: pd.DataFrame = pd.concat(frames, ignore_index=True)

@@ -41,16 +41,15 @@ class Wanted:
 
 
 def scan_tasks(folder: Path, wanted: Sequence[Wanted], names: Names) -> list[ScanTask]:
-    """Return the tasks that scan all files; each table's name says of which files it is."""
+    """Return the tasks that scan all files; each table's key says of which files it is."""
     tasks = []
     for start in range(0, len(wanted), SCAN_FILES):
         block = wanted[start : start + SCAN_FILES]
         made = [[str(one.path), one.size, one.when] for one in block]
         key = digest([VERSION, names.fingerprint, start, made])
         files = tuple((start + k, str(one.path)) for k, one in enumerate(block))
-        tasks.append(
-            ScanTask(folder / f"scan-{start // SCAN_FILES:06d}-{key}.parquet", files, names)
-        )
+        table = folder / f"scan-{start // SCAN_FILES:06d}.parquet"
+        tasks.append(ScanTask(table, key, files, names))
     return tasks
 
 
@@ -91,7 +90,8 @@ def part_tasks(
             PartTask(
                 shard=folder / "pixels" / f"{number:04d}.bin",
                 masks=folder / "masks" / f"{number:04d}.bin",
-                table=work / f"part-{number:06d}-{key}.parquet",
+                table=work / f"part-{number:06d}.parquet",
+                key=key,
                 files=tuple(files),
                 recipe=recipe,
             )

@@ -83,9 +83,11 @@ def _below(number: int, root: str, skipped: str) -> list[Item]:
                 kept.append(name)
         below[:] = kept
         prefix = os.path.relpath(folder, root)
-        for name in files:
-            if not name.startswith("."):
-                found.append(_item(number, root, os.path.normpath(os.path.join(prefix, name))))
+        found += [
+            _item(number, root, os.path.normpath(os.path.join(prefix, name)))
+            for name in files
+            if not name.startswith(".")
+        ]
     return found
 
 

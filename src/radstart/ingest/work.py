@@ -1,7 +1,7 @@
 """What a worker process does: scan files into a table, read a part of the images into a shard.
 
-Both write their result whole, under a name made of what it was made from: a call that was stopped
-goes on with what lies there, and nothing is done twice.
+Both write their result whole, with a key of what it was made from: a call that was stopped goes on
+with what lies there, and nothing is done twice.
 """
 
 import hashlib
@@ -62,12 +62,14 @@ class ScanTask:
     """Files to scan.
 
     Attributes:
-        out: the table that is written.
+        table: what is written.
+        key: of all that its content depends on.
         files: (number of the item, path).
         names: how identifiers are written.
     """
 
-    out: Path
+    table: Path
+    key: str
     files: tuple[tuple[int, str], ...]
     names: Names
 
@@ -118,6 +120,7 @@ class PartTask:
 
     Attributes:
         shard, masks, table: what is written; the table last, masks only where there are any.
+        key: of all that its content depends on.
         files: what is read.
         recipe: how values become pictures.
     """
@@ -125,6 +128,7 @@ class PartTask:
     shard: Path
     masks: Path
     table: Path
+    key: str
     files: tuple[FilePart, ...]
     recipe: Recipe
 
@@ -145,7 +149,7 @@ def scan_files(task: ScanTask, bad: Bad, begin: Begin) -> int:
         except MemoryError:
             why = "needs more memory than a file may take"
             rows.append({"item": item, "index": 0, "reason": why, "remedy": AGAIN})
-    _write(task.out, rows, SCAN_SCHEMA)
+    _write(task, rows, SCAN_SCHEMA)
     return len(task.files)
 
 
@@ -192,7 +196,7 @@ def read_part(task: PartTask, bad: Bad, begin: Begin) -> int:
     if masks.tell():
         with whole_file(task.masks) as temporary:
             temporary.write_bytes(masks.getbuffer())
-    _write(task.table, rows, PART_SCHEMA)
+    _write(task, rows, PART_SCHEMA)
     return place
 
 
@@ -322,6 +326,16 @@ def _capped(pixels: Any, most: int, how: int) -> Any:
     return cv2.resize(pixels, size, interpolation=how)
 
 
-def _write(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-    with whole_file(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary)
+def is_done(task: ScanTask | PartTask) -> bool:
+    """Return whether the table of a task lies there, made from the same."""
+    try:
+        metadata = pq.read_schema(task.table).metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    return bool(metadata.get(b"key") == task.key.encode())
+
+
+def _write(task: ScanTask | PartTask, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+    with whole_file(task.table) as temporary:
+        table = pa.Table.from_pylist(rows, schema=schema.with_metadata({"key": task.key}))
+        pq.write_table(table, temporary)
