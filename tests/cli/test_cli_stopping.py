@@ -6,6 +6,19 @@ import signal
 import pytest
 
 
+def test_what_begins_anew_does_not_say_that_it_continues(cli, weights, tmp_path, monkeypatch):
+    """A folder of weights is there whole or not at all."""
+
+    def stop(*words, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("radstart.weights.writing.convert.save_file", stop)
+    code, out, err = cli("weights", "convert", weights, "--out", tmp_path / "w")
+    assert (code, out) == (130, "")
+    assert err.splitlines()[-1] == "radstart: stopped; nothing was written"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_is_one_line_that_says_how_to_go_on(cli, images, weights, tmp_path, quick, number):
     """Nothing is left claimed, and the same command ends what was begun."""

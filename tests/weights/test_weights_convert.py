@@ -444,3 +444,11 @@ def test_trusted_code_sees_no_secrets_of_this_process(tmp_path, monkeypatch):
     assert "PATH" in text
     assert "secret" not in text
     assert not Path(folder).exists()
+
+
+def test_a_pickle_that_misfits_is_called_by_its_own_name(tmp_path):
+    """Not by that of the tensors that came out of it and are gone."""
+    path = trap(tmp_path, "1")
+    with pytest.raises(RadstartError, match="do not fit") as caught:
+        convert_weights(path, tmp_path / "out", backbone="test_resnet", trust=True)
+    assert caught.value.where == str(path)

@@ -73,7 +73,9 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.exit(1)
     if code == STOPPED:  # also what typer makes of Ctrl-C
-        _fail("stopped; the same command continues", STOPPED)
+        begins_anew = given[:1] == ["weights"] and given[1:2] != ["get"]
+        told = "nothing was written" if begins_anew else "the same command continues"
+        _fail(f"stopped; {told}", STOPPED)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -320,6 +320,7 @@ def export_weights(
         bool | None,
         Option("--colour/--grey", help="What pixels it takes.  [as the study's images]"),
     ] = None,
+    offline: Annotated[bool, Option("--offline", help="Open no connection.")] = False,
 ) -> None:
     """Write a run, or weights, as one file with the input convention inside.
 
@@ -338,7 +339,7 @@ def export_weights(
     """
     from radstart.study import export
 
-    for line in export(source, out, format, colour, backbone).lines():
+    for line in export(source, out, format, colour, backbone, offline).lines():
         print(line)
 
 

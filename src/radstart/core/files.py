@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -133,6 +134,31 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from error
+
+
+def status(path: Path) -> os.stat_result | None:
+    """Return what the system says of a path, None where nothing is there.
+
+    Raises:
+        RadstartError: it does not say (a locked folder, a name that is too long).
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        reason = os_reason(error) if isinstance(error, OSError) else str(error)
+        raise RadstartError("cannot read", str(path), reason, "check the path") from error
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a path is a file that can hold something, and no folder, device or pipe.
+
+    Raises:
+        RadstartError: the system does not say.
+    """
+    found = status(path)
+    return found is not None and stat.S_ISREG(found.st_mode)
 
 
 def without_none(value: Any) -> Any:

@@ -43,6 +43,7 @@ def export(
     format: str = "",  # noqa: A002 - the option's name
     colour: bool | None = None,
     backbone: str = "",
+    offline: bool = False,
 ) -> Exported:
     """Write a run of a study, or starting weights, as one file with the convention inside.
 
@@ -58,6 +59,7 @@ def export(
         colour: whether the file is to take colour; None = as the study's images, else as the
             network's own channels.
         backbone: timm's name, where weights do not state it.
+        offline: open no connection.
 
     Raises:
         RadstartError: no such run or weights, a run without a model, its weights are gone, or the
@@ -68,7 +70,7 @@ def export(
     if (folder / "spec.toml").is_file() and (folder / "receipt.toml").is_file():
         network = network_of_run(folder, colour)
     else:
-        network = network_of_weights(str(source), colour, backbone)
+        network = network_of_weights(str(source), colour, backbone, offline)
     return export_network(network, Path(out), format)
 
 

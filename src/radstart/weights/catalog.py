@@ -3,6 +3,7 @@
 No torch, no timm: `radstart weights list` costs what reading one file costs.
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -300,6 +301,18 @@ def _nearest_common(a: str, b: str, seen: list[str]) -> list[str]:
 def _known(name: str) -> str:
     plain = "-".join(_words(name))
     return find_set(name) or plain or name
+
+
+def means_weights(text: str) -> bool:
+    """Return whether a text names weights of the catalog; what lies at that path comes second.
+
+    A family's name and a slash are a path where something lies there that the catalog lacks.
+    """
+    own = text.strip().casefold()
+    names = {family.name for family in families()}
+    if own in names or own in {entry.name for entry in entries()}:
+        return True
+    return own.partition("/")[0] in names and not os.path.lexists(os.path.expanduser(text))
 
 
 def command(entry: Entry) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from radstart.core.errors import RadstartError, nearest
+from radstart.core.files import status
 from radstart.weights.catalog import (
     GROUPS,
     LOADABLE,
@@ -20,6 +21,7 @@ from radstart.weights.catalog import (
     families,
     find,
     image_sets,
+    means_weights,
     numbered,
 )
 
@@ -117,9 +119,16 @@ def shown_lines(
         RadstartError: neither, or a file that is no weights file.
     """
     path = Path(name).expanduser()
-    family = name.partition("/")[0].casefold()
-    if any(known.name == family for known in families()) or not path.exists():
+    if not name.strip() or means_weights(name) or status(path) is None:
+        if take or every:
+            what = "--take" if take else "--tensors"
+            raise RadstartError("is of files alone", what, take, f"there is no file {name}")
         return entry_lines(name, backbone)
+    if backbone:
+        raise RadstartError(
+            "is of the catalog's families alone", "--backbone", backbone,
+            "leave it out: what the file looks like is shown",
+        )  # fmt: skip
     from radstart.weights.inspecting.inventory import inventory_lines, inventory_of
 
     return inventory_lines(inventory_of(path, take), every)

@@ -15,7 +15,7 @@ from radstart.weights.adapters import ADAPTERS, Adapter, adapter_for
 from radstart.weights.convention import Convention
 from radstart.weights.inspecting.doubts import Doubt, doubts
 from radstart.weights.positions import fitted_size, positions_text
-from radstart.weights.reading.files import Container, Tensors, read_container
+from radstart.weights.reading.files import Container, Tensors, check_taken, read_container
 from radstart.weights.receipt import Receipt, Share
 from radstart.weights.source import Source
 from radstart.weights.stem import fit_stem, stem_of
@@ -32,7 +32,8 @@ def container_of(source: Source) -> Container:
     """
     take = source.take or (ADAPTERS[source.origin].take if source.origin else "")
     try:
-        return read_container(source.path, source.sha256, take)
+        found = read_container(source.path, source.sha256, take)
+        return check_taken(found, source.take, source.path)
     except RadstartError:
         takes = {} if take else {adapter.take for adapter in ADAPTERS.values() if adapter.take}
         for other in sorted(takes):  # a layout that is known may say which one

@@ -11,13 +11,13 @@ from radstart.backbones import MOST_PIXELS, Backbone, Switch, build, build_to_fi
 from radstart.core.errors import RadstartError, nearest
 from radstart.weights.adapters import ADAPTERS
 from radstart.weights.arms import Arm, ArmSpec, of_weights, parse_arm, reset_classifier
-from radstart.weights.catalog import find
+from radstart.weights.catalog import find, means_weights
 from radstart.weights.convention import Convention, check_channels, stated_convention
 from radstart.weights.load import channels_of, classifier_rows, load_whole
 from radstart.weights.positions import for_size
 from radstart.weights.receipt import Receipt
 from radstart.weights.source import Source, source_of
-from radstart.weights.whereabouts import is_family, locate, source_of_entry
+from radstart.weights.whereabouts import locate, source_of_entry
 
 
 class Loaded(NamedTuple):
@@ -167,7 +167,10 @@ def find_source(
         beside = source_of(path)
         known = source_of_entry(entry, beside.path)
         return replace(known, sha256=beside.sha256)
-    if isinstance(source, Path) or not (is_family(text) or text.partition(":")[0] in _PREFIXES):
+    if not text.strip():
+        raise RadstartError("names nothing", "weights", "''", "name a file, a folder or a start")
+    named = means_weights(text) or text.partition(":")[0] in _PREFIXES
+    if isinstance(source, Path) or not named:
         return source_of(Path(source).expanduser())
     return locate(parse_arm(text), backbone, offline)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from radstart.backbones import Backbone, stated_backbone
 from radstart.core.errors import RadstartError
-from radstart.core.files import read_json, read_toml
+from radstart.core.files import is_file, read_json, read_toml
 from radstart.core.hashing import file_sha256
 from radstart.weights.convention import Convention, stated_convention
-from radstart.weights.reading.files import existing
+from radstart.weights.reading.files import file_of
 from radstart.weights.writing.card import CARD, read_card
 
 
@@ -47,18 +47,14 @@ def source_of(path: Path) -> Source:
     Raises:
         RadstartError: nothing there, or a folder in no known layout.
     """
-    if existing(path).is_file():
+    tensors = file_of(path)
+    if tensors == path:
         return Source(path, file_sha256(path))
-    tensors = path / "model.safetensors"
-    if not tensors.is_file():
-        raise RadstartError(
-            "no model.safetensors in this folder", str(path), remedy="name a file inside it"
-        )
-    if (path / CARD).is_file():
+    if is_file(path / CARD):
         return _carded(path, tensors)
-    if (path / "receipt.toml").is_file():
+    if is_file(path / "receipt.toml"):
         return _run(path, tensors)
-    if (path / "config.json").is_file():
+    if is_file(path / "config.json"):
         return timm_layout(path / "config.json", tensors, "config.json of the weights folder")
     raise RadstartError(
         "no card.toml, config.json or receipt.toml in this folder",

@@ -14,7 +14,7 @@ from radstart.core.hashing import file_sha256
 from radstart.weights.adapters import adapter_for
 from radstart.weights.inspecting.doubts import Doubt, doubts
 from radstart.weights.inspecting.likeness import Likeness, described, nearest_backbones
-from radstart.weights.reading.files import existing, read_container
+from radstart.weights.reading.files import check_taken, file_of, read_container
 from radstart.weights.reading.sniff import kind_of
 
 MOST_GROUPS, FEW_GROUPS = 24, 10
@@ -104,9 +104,9 @@ def inventory_of(path: Path, take: str = "") -> Inventory:
         RadstartError: unreadable, pickled code (the globals it asks for are named), no tensors,
             or several dictionaries of them.
     """
-    file = path / "model.safetensors" if existing(path).is_dir() else path
-    kind, sha256 = kind_of(existing(file)), file_sha256(file)
-    container = read_container(file, sha256, take)
+    file = file_of(path)
+    kind, sha256 = kind_of(file), file_sha256(file)
+    container = check_taken(read_container(file, sha256, take), take, file)
     tensors = container.tensors
     facts = tuple(_fact(name, tensor) for name, tensor in tensors.items())
     adapter = adapter_for(tensors)

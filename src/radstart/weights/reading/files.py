@@ -1,8 +1,9 @@
 """Weight files on disk -> tensors by name. No pickle is ever executed."""
 
 import argparse
-import os
 import pickle
+import re
+import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,13 +17,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from radstart.core.errors import RadstartError, short
-from radstart.core.files import os_reason
+from radstart.core.files import is_file, os_reason, status
 from radstart.weights.reading.keras_files import is_keras, read_keras
 from radstart.weights.reading.pickles import asked_globals
 from radstart.weights.reading.sniff import Kind, damage_of, kind_of
 
 Tensors = dict[str, Tensor]
 WRAPPERS = ("module.", "_orig_mod.")
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_BALLAST = re.compile(r"optim(i[sz]ers?)?|(lr)?sched(ulers?|ules?)?|scalers?|amp")
 DEPTH = 4  # dictionaries inside dictionaries
 FETCH = "fetch it again, or save its state_dict as safetensors"
 _MADE_OF = "start from the weights that it was made of"
@@ -51,6 +54,7 @@ class Container:
         prefix: removed from every name, e.g. "module.".
         beside: names of what else the file holds (optimizer, epoch, ...).
         version: of the format, as the file says ("Keras 2.4.0, tensorflow"); "" = it does not.
+        taken: whether what was asked for by `take` is there.
     """
 
     tensors: Tensors
@@ -58,6 +62,7 @@ class Container:
     prefix: str = ""
     beside: tuple[str, ...] = field(default=())
     version: str = ""
+    taken: bool = False
 
 
 @lru_cache(maxsize=2)
@@ -74,7 +79,7 @@ def read_container(path: Path, sha256: str = "", take: str = "") -> Container:
     Raises:
         RadstartError: unreadable, a pickled module, no dictionary of tensors, or several of them.
     """
-    if existing(path).is_file() and is_keras(path):
+    if is_file(existing(path)) and is_keras(path):
         keras = read_keras(path)
         return Container(keras.tensors, keras.path, "", keras.beside, keras.version)
     loaded = _read(path)
@@ -103,7 +108,18 @@ def read_container(path: Path, sha256: str = "", take: str = "") -> Container:
     if named and take not in place:
         beside += sorted({name.partition(".")[0] for name in inside.keys() - named.keys()})
         inside = named
-    return Container(inside, " / ".join(place), prefix, tuple(sorted(beside)))
+    taken = bool(named) or (bool(take) and take in (" / ".join(place), *place))
+    return Container(inside, " / ".join(place), prefix, tuple(sorted(beside)), taken=taken)
+
+
+def check_taken(container: Container, take: str, path: Path) -> Container:
+    """Return what was read; raise RadstartError where a person named what is not there."""
+    if take and not container.taken:
+        there = container.path or "one dictionary, without a name"
+        raise RadstartError(
+            "no dictionary of tensors of this name", f"{path}: --take", take, f"there is {there}"
+        )
+    return container
 
 
 def _check_plain(tensors: Tensors, path: Path) -> None:
@@ -128,7 +144,8 @@ def _dictionaries(
         yield place, value
         return
     for key, inner in value.items():
-        ballast = any(word in str(key).lower() for word in ("optim", "sched", "scaler", "amp"))
+        words = _WORDS.findall(str(key))
+        ballast = any(_BALLAST.fullmatch(word.lower()) for word in words)
         if isinstance(inner, Mapping) and not ballast and len(place) < DEPTH:
             yield from _dictionaries(inner, (*place, str(key)))
 
@@ -188,10 +205,29 @@ def existing(path: Path) -> Path:
     """Return the path.
 
     Raises:
-        RadstartError: nothing is there.
+        RadstartError: nothing is there, or it is neither a file nor a folder.
     """
-    if not os.path.exists(path):
+    found = status(path)
+    if found is None:
         raise RadstartError(
             "no such weights file or folder", str(path), remedy="correct the path of the arm"
         )
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise RadstartError("is neither a file nor a folder", str(path), remedy="name a file")
     return path
+
+
+def file_of(path: Path) -> Path:
+    """Return the path of a file, of a folder that of the tensors in it.
+
+    Raises:
+        RadstartError: nothing is there, or no tensors under the name that they have in folders.
+    """
+    if is_file(existing(path)):
+        return path
+    tensors = path / "model.safetensors"
+    if not is_file(tensors):
+        raise RadstartError(
+            "no model.safetensors in this folder", str(path), remedy="name a file inside it"
+        )
+    return tensors

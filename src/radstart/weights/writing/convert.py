@@ -1,5 +1,6 @@
 """Any weights -> our weights folder: model.safetensors, card.toml, timm's config.json."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,7 +98,7 @@ def convert_weights(
         RadstartError: not to be had, not whole, `out` is there already, code without `trust`.
     """
     folder = Path(out).expanduser()
-    if folder.exists() or folder.is_symlink():
+    if os.path.lexists(folder):
         raise RadstartError("there is something already", str(folder), "", "choose another --out")
     found = find_source(source, file, backbone, offline)
     seen = dict.fromkeys((*found.saw, *map(_set_named, saw)))
@@ -139,7 +140,12 @@ def _plain_tensors(
             found, path=result.path, sha256=file_sha256(result.path), take="", origin=origin
             or found.origin,
         )  # fmt: skip
-        yield plain, result.notes()
+        try:
+            yield plain, result.notes()
+        except RadstartError as error:
+            if error.where != str(result.path):
+                raise
+            raise RadstartError(error.what, str(found.path), error.got, error.remedy) from error
 
 
 def _is_plain(found: Source, take: str) -> bool:

@@ -342,18 +342,21 @@ def _run_onnx(path: Path, pixels: NDArray[np.uint8]) -> list[NDArray[Any]]:
     return [np.asarray(output) for output in session.run(None, {"pixels": pixels})]
 
 
-def network_of_weights(source: str, colour: bool | None = None, backbone: str = "") -> Network:
+def network_of_weights(
+    source: str, colour: bool | None = None, backbone: str = "", offline: bool = False
+) -> Network:
     """Return starting weights as they are exported: with their own classifier if they have one.
 
     Args:
         source: a weights folder or file, or what an arm's start may be.
         colour: whether the file is to take colour; None = as many channels as the network has.
         backbone: timm's name, where the weights do not state it.
+        offline: open no connection.
 
     Raises:
         RadstartError: not to be had, or not whole.
     """
-    found = open_whole(decided(source, backbone=backbone))
+    found = open_whole(decided(source, backbone=backbone, offline=offline))
     record = json.dumps(found.receipt.record(), sort_keys=True)
     return Network(
         found.model,
