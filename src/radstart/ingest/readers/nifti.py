@@ -1,5 +1,6 @@
 """NIfTI-1 and NIfTI-2 in one file (.nii, .nii.gz)."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def frames(path: Path, which: Sequence[int]) -> Iterator[Frame]:
     with guarded("NIfTI"):
         volume, offset, packed = _header(path)
         scan_volume("nifti", volume)  # refuses what claims too much
-        count = int(np.prod(volume.shape)) * (3 if volume.colours else 1)
+        count = math.prod(volume.shape) * (3 if volume.colours else 1)
         stored: NDArray[Any] = (
             unpacked(path, 0, offset, volume.dtype, count)
             if packed
