@@ -112,7 +112,7 @@ CHANGES = [
     ({"SpecificCharacterSet": None, "InstitutionName": "plain"}, True, {"site": "plain"}),
     (
         {"SpecificCharacterSet": "ISO_IR 144", "InstitutionName": "Больница", "Manufacturer": ""},
-        False,
+        True,
         {"site": "Больница", "manufacturer": None},
     ),
     (
@@ -123,6 +123,11 @@ CHANGES = [
         },
         False,
         {"site": "病院", "manufacturer": None},
+    ),
+    (
+        {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎"},
+        True,
+        {"site": "Klinik Süd"},
     ),
     ({"PixelSpacing": None, "ImagerPixelSpacing": ["0.1", "0.2"]}, True, {"spacing": (0.1, 0.2)}),
     ({"PixelSpacing": ["0", "1"]}, True, {"spacing": None, "spacing_from": None}),

@@ -135,7 +135,9 @@ class _Bounded:
         """Return up to `count` bytes; what a header claims is not allocated before it is there."""
         if count < 0:
             raise Unreadable("a header without end", AGAIN)
-        given = self.file.read(min(count, max(0, self.size - self.file.tell())))
+        if count > 2**16:  # small ones end with the file by themselves
+            count = min(count, max(0, self.size - self.file.tell()))
+        given = self.file.read(count)
         self.bytes += len(given)
         self.reads += 1
         if self.bytes > HEADER_BYTES:

@@ -1,17 +1,20 @@
 """The tags of a row out of a DICOM file, several times faster than a full parse.
 
 One read of the head of the file, one walk over its top-level elements. Only what can be taken in
-one way is taken: little endian, known VRs, single values in plain text. Everything else goes the
-careful way (`dicom_header.careful`), so that both give the same values or one is not used.
+one way is taken: little endian, known VRs, single values, text without escape sequences.
+Everything else goes the careful way (`dicom_header.careful`), so that both give the same values or
+one is not used.
 """
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 
+from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR
 
 from radstart.ingest.frames import Scan, Unreadable
@@ -60,7 +63,7 @@ def fast(path: Path) -> Scan | None:
             os.close(file)
         values = _decoded(found)
         tags = row(values, syntax, size)
-    except (_Unsure, Unreadable, StructError, ValueError, IndexError, OSError):
+    except (_Unsure, Unreadable, StructError, ValueError, LookupError, OSError):
         return None
     sop_class = tags["sop_class"]
     if not sop_class or no_image(str(sop_class)):
@@ -285,14 +288,15 @@ def _implicit_item(data: bytes, at: int, depth: int) -> int:
 
 _CHARSET = _little(0x00080005)
 _ITEM_TAGS = frozenset({_ITEM, _ITEM_END, _SEQUENCE_END, _CHARSET})
-_ENCODINGS: Mapping[str, str] = {
-    "": "latin-1",
-    "ISO_IR 6": "latin-1",
-    "ISO_IR 100": "latin-1",
-    "ISO 2022 IR 6": "latin-1",
-    "ISO 2022 IR 100": "latin-1",
-    "ISO_IR 192": "utf-8",
-}
+
+
+@lru_cache(maxsize=64)
+def _encoding(charset: bytes) -> str:
+    """Return Python's name of what text without escape sequences is in, as pydicom takes it."""
+    terms = charset.decode("latin-1").rstrip("\0 ").split("\\")
+    if not python_encoding.keys() >= set(terms):
+        raise _Unsure
+    return python_encoding[terms[0]]
 
 
 def _decoded(found: Raw) -> Values:
@@ -302,10 +306,7 @@ def _decoded(found: Raw) -> Values:
         _Unsure: a value that the standard does not allow, or that pydicom may read otherwise.
         ValueError: the same.
     """
-    charset = found.get(_CHARSET, b"").decode("latin-1").rstrip("\0 ")
-    encoding = _ENCODINGS.get(charset)
-    if encoding is None:
-        raise _Unsure
+    encoding = _encoding(found.get(_CHARSET, b""))
     values: Values = {}
     for tag, data in found.items():
         if not data:
