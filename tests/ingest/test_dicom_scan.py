@@ -208,6 +208,77 @@ def test_private_data_larger_than_the_window_are_stepped_over(file):
     assert fast(path).tags["burned_in"] == "YES"
 
 
+def test_values_across_the_end_of_the_window(file, monkeypatch):
+    monkeypatch.setattr(dicom_scan, "WINDOW", 1024)
+    for syntax in ("1.2.840.10008.1.2.1", ImplicitVRLittleEndian):
+        for undefined in (False, True):
+            data = encoded(ct(), syntax, undefined)
+            start = data.index(b"\x08\0\x05\0")
+            first = struct.pack("<HH", 9, 0x1010) + (b"OB\0\0" if "2.1" in syntax else b"")
+            for size in range(0, 1100, 9):
+                blob = first + struct.pack("<I", size) + bytes(size)
+                at = data.index(b"\x10\0\x10\0", start)
+                path = file(data[:at] + blob + data[at:])
+                found = fast(path)
+                assert found == careful(path)
+
+
+def test_only_some_windows_and_some_bytes_are_read(file, monkeypatch):
+    made = ct()
+    block = made.private_block(0x0029, "SOMEBODY", create=True)
+    for k in range(20):
+        block.add_new(k, "OB", bytes(5000))
+    path = file(encoded(made))
+    assert fast(path) is not None
+    monkeypatch.setattr(dicom_scan, "WINDOW", 4096)
+    assert fast(path) is None
+    monkeypatch.undo()
+    for module in (dicom_scan, dicom_header):
+        monkeypatch.setattr(module, "HEADER_BYTES", 50_000)
+    assert fast(path) is None
+    assert reason(scan, path) == "a header of more than 0 MB"
+
+
+def test_without_vrs_the_same_is_odd(file):
+    data = encoded(ct(), ImplicitVRLittleEndian)
+    at = data.index(struct.pack("<HH", 0x0028, 2))
+    twice = struct.pack("<HHI", 0x0020, 0x0013, 2) + b"18"
+    path = file(data[:at] + twice + data[at:])
+    assert fast(path) is None
+    assert scan(path).tags["instance"] == 18  # the last leads, as pydicom has it
+    path = file(encoded(ct(PixelData=b""), ImplicitVRLittleEndian))
+    assert reason(scan, path) == "no pixels: their element is empty"
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        element(0x00080005, "CS", b"a\0b "),  # Python's look-up of it raises
+        element(0x00091010, "UN", b"\xfe\xff\xdd\xe0\0\0\0\0", UNDEFINED),
+        element(0x00091010, "OB", b"\xfe\xff\xdd\xe0\0\0\0\0", UNDEFINED),
+        element(0x00091010, "ZZ", b"ab"),
+        struct.pack("<HHI", 0xFFFE, 0xE0DD, 0),
+    ],
+)
+def test_what_is_odd_inside_of_a_sequence_without_length(inner, file):
+    one = struct.pack("<HHI", 0xFFFE, 0xE000, len(inner)) + inner
+    sequence = element(0x00081140, "SQ", one, UNDEFINED) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    data = encoded(ct(ReferencedImageSequence=None))
+    at = data.index(b"\x10\0\x10\0PN")
+    path = file(data[:at] + sequence + data[at:])
+    assert fast(path) is None
+    assert isinstance(outcome(scan, path), Scan | str)
+
+
+def test_the_class_may_stand_in_the_files_own_group(file):
+    segmentation = "1.2.840.10008.5.1.4.1.1.66.4"
+    data = encoded(ct(SOPClassUID=segmentation))
+    whole = element(0x00080016, "UI", segmentation.encode())
+    path = file(data.replace(whole, b""))
+    assert path.stat().st_size < len(data)
+    assert reason(scan, path) == "a derived mask (segmentation)"
+
+
 def test_tags_hidden_in_values_are_not_found(file):
     """An image's icon has rows of its own; private data may hold anything."""
     inner = element(0x00100020, "LO", b"OTHER ") + element(0x7FE00010, "OW", b"ab")
