@@ -26,8 +26,9 @@ from pydicom.datadict import dictionary_VR
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from radstart.ingest.frames import Scan, Unreadable
-from radstart.ingest.readers import dicom_header, dicom_scan
+from radstart.ingest.readers import dicom_bounds, dicom_header, dicom_scan
 from radstart.ingest.readers.dicom_scan import careful, fast, scan
+from radstart.ingest.readers.dicom_source import opened
 from radstart.ingest.readers.dicom_tags import WANTED, age_in_years, no_image
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -233,7 +234,7 @@ def test_only_some_windows_and_some_bytes_are_read(file, monkeypatch):
     monkeypatch.setattr(dicom_scan, "WINDOW", 4096)
     assert fast(path) is None
     monkeypatch.undo()
-    for module in (dicom_scan, dicom_header):
+    for module in (dicom_scan, dicom_bounds):
         monkeypatch.setattr(module, "HEADER_BYTES", 50_000)
     assert fast(path) is None
     assert reason(scan, path) == "a header of more than 0 MB"
@@ -430,6 +431,8 @@ def test_a_declared_length_is_not_allocated(file):
     tracemalloc.start()
     try:
         assert reason(careful, path) == "cut off inside of its header"
+        with pytest.raises(Unreadable), opened(path):
+            pass
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -443,7 +446,8 @@ def deflated(body):
 
 
 def test_a_deflate_bomb_is_bounded(file, monkeypatch):
-    monkeypatch.setattr(dicom_header, "HEADER_BYTES", 2 * 2**20)
+    for module in (dicom_header, dicom_bounds):
+        monkeypatch.setattr(module, "HEADER_BYTES", 2 * 2**20)
     bomb = element(0x00080005, "CS", b"ISO_IR 100") + element(0x00090010, "OB", bytes(60 * 2**20))
     path = file(deflated(bomb))
     assert path.stat().st_size < 100_000
@@ -468,7 +472,7 @@ def test_deflated_pixels_are_not_inflated(file):
 
 
 def test_a_header_of_too_many_elements(file, monkeypatch):
-    monkeypatch.setattr(dicom_header, "HEADER_READS", 5000)
+    monkeypatch.setattr(dicom_bounds, "HEADER_READS", 5000)
     data = encoded(ct(PixelData=None))
     path = file(data + b"".join(element(0x30010000 + k, "LO", b"") for k in range(6000)))
     assert reason(scan, path) == "a header of too many elements"

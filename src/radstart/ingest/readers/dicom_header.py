@@ -19,6 +19,7 @@ from pydicom.filereader import read_dataset, read_partial
 from pydicom.tag import BaseTag
 
 from radstart.ingest.frames import Scan, Unreadable
+from radstart.ingest.readers.dicom_bounds import HEADER_BYTES, Bounded
 from radstart.ingest.readers.dicom_source import AGAIN, DEFLATED, broken, quiet
 from radstart.ingest.readers.dicom_tags import (
     INTEGERS,
@@ -32,11 +33,6 @@ from radstart.ingest.readers.dicom_tags import (
     row,
     vector,
 )
-
-HEADER_BYTES = 64 * 2**20
-"""The most that is read or inflated of a file before its pixels."""
-HEADER_READS = 3_000_000
-"""The most reads of it: every element, also inside of sequences, takes one at least."""
 
 SYNTAX = 0x00020010
 PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
@@ -124,37 +120,6 @@ def looks_like_dicom(head: bytes) -> bool:
     return order == "little" and int.from_bytes(head[4:8], "little") <= 1024
 
 
-class _Bounded:
-    """A file that gives no more than HEADER_BYTES in HEADER_READS, and never all at once."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self.file, self.size = file, size
-        self.bytes = self.reads = 0
-
-    def read(self, count: int = -1) -> bytes:
-        """Return up to `count` bytes; what a header claims is not allocated before it is there."""
-        if count < 0:
-            raise Unreadable("a header without end", AGAIN)
-        if count > 2**16:  # small ones end with the file by themselves
-            count = min(count, max(0, self.size - self.file.tell()))
-        given = self.file.read(count)
-        self.bytes += len(given)
-        self.reads += 1
-        if self.bytes > HEADER_BYTES:
-            raise Unreadable(f"a header of more than {HEADER_BYTES >> 20} MB", AGAIN)
-        if self.reads > HEADER_READS:
-            raise Unreadable("a header of too many elements", AGAIN)
-        return given
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move as files do."""
-        return self.file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self.file.tell()
-
-
 def read_header(path: Path) -> Header:
     """Read a file with pydicom up to its pixels, within HEADER_BYTES and HEADER_READS.
 
@@ -170,7 +135,7 @@ def read_header(path: Path) -> Header:
         if not looks_like_dicom(head):
             raise Unreadable("not a DICOM file", _PREAMBLE)
         start = 132 if head[128:132] == b"DICM" else 0
-        stream = cast(BinaryIO, _Bounded(file, size))
+        stream = cast(BinaryIO, Bounded(file, size))
         stream.seek(start)
         meta = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
         if text_of(meta, SYNTAX) == DEFLATED:
@@ -213,7 +178,7 @@ def _inflated(file: BinaryIO, meta: Dataset) -> Header:
         complete = inflate.eof or (len(body) < allowed and not file.read(1))
         seen: list[int] = []
         try:
-            stream = cast(BinaryIO, _Bounded(BytesIO(body), len(body)))
+            stream = cast(BinaryIO, Bounded(BytesIO(body), len(body)))
             dataset = read_dataset(stream, False, True, stop_when=_until_pixels(seen))
             if seen or complete:
                 return _header(dataset, meta, seen)

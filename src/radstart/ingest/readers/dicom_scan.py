@@ -18,9 +18,9 @@ from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_VR
 
 from radstart.ingest.frames import Scan, Unreadable
+from radstart.ingest.readers.dicom_bounds import HEADER_BYTES
 from radstart.ingest.readers.dicom_header import (
     FUNCTIONAL_GROUPS,
-    HEADER_BYTES,
     PIXELS,
     SYNTAX,
     UNDEFINED,

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from pydicom import Dataset
 from pydicom.filereader import _read_file_meta_info, read_dataset, read_partial, read_preamble
 from pydicom.tag import BaseTag
 
 from radstart.ingest.frames import Unreadable
+from radstart.ingest.readers.dicom_bounds import Bounded
 
 MAX_PIXELS = 100_000_000  # samples of one frame
 MAX_INFLATED = 2**29  # bytes of a deflated data set
@@ -176,8 +177,9 @@ def _read(file: BinaryIO) -> tuple[Dataset, BinaryIO, Found | None]:
             header = read_dataset(inside, False, True, stop_when=stop)
             header.file_meta = meta
             return header, inside, found[0] if found else None
+    size = file.seek(0, io.SEEK_END)
     file.seek(0)
-    header = read_partial(file, stop, force=True)
+    header = read_partial(cast(BinaryIO, Bounded(file, size)), stop, force=True)
     return header, inside, found[0] if found else None
 
 
