@@ -10,16 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radstart.dataset import similar_hashes
+from radstart.dataset import TARGET, similar_hashes
 from radstart.ingest.listing import printable
-from radstart.ingest.plan import Wanted
+from radstart.ingest.plan import Source, Wanted
 from radstart.ingest.privacy import Names
 from radstart.ingest.work import PART_SCHEMA
 
 NEAR = 3  # bits in which the perceptual hashes of near-duplicates may differ
 BLANK = 1.0 / 255  # of the full range: the spread of an image without content
 FEW_LEVELS = 4
-_CSV = ("label", "patient", "exam", "site", "sex", "split", "fold")
+_HASHED = ("patient", "exam", "series", "site")
+_TABLE = ("label", *_HASHED, "sex", "split", "fold", "modality", "anatomy", "view", "laterality")
 
 
 def read_parts(tables: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -32,7 +33,7 @@ def read_parts(tables: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def rows_of(
-    pictures: pd.DataFrame, images: pd.DataFrame, wanted: Sequence[Wanted], names: Names
+    pictures: pd.DataFrame, images: pd.DataFrame, source: Source, names: Names
 ) -> pd.DataFrame:
     """Return the rows of a dataset, in the order of the pictures.
 
@@ -41,32 +42,56 @@ def rows_of(
     Args:
         pictures: of `read_parts`.
         images: of the scan: one row per item and index.
-        wanted: files, by item.
+        source: files, by item, with what the table says of them.
         names: how identifiers of the table are written; those of the scan are hashes already.
     """
     rows = pictures.merge(
         images.drop(columns=["reason", "remedy"]), on=["item", "index"], how="left",
         validate="many_to_one",
     )  # fmt: skip
-    items = rows["item"].to_numpy(np.int64)
-    for name in _CSV:
-        kind = name if name in ("patient", "exam", "site") else ""
-        given = [names.of(kind, w.values.get(name, "")) if kind else w.values.get(name, "")
-                 for w in wanted]  # fmt: skip
-        told = np.array(given, object)[items]
+    told, which = _told(rows, source, names)
+    for name in _TABLE:
+        kind = name if name in _HASHED else ""
+        cells = [names.of(kind, v.get(name, "")) if kind else v.get(name, "") for _, v in told]
+        given = np.array(cells, object)[which]
         if name in rows:
             scanned = rows[name].fillna("").astype(object).to_numpy()
-            told = np.where(told == "", scanned, told)
-        rows[name] = told
-    ages = np.array([_years(w.values.get("age", "")) for w in wanted])[items]
+            given = np.where(given == "", scanned, given)
+        rows[name] = given
+    ages = np.array([_years(v.get("age", "")) for _, v in told])[which]
     rows["age"] = np.where(np.isnan(ages), rows["age"].astype(float), ages)
-    rows["line"] = np.array([w.line for w in wanted])[items]
-    rows["name"] = np.array([printable(w.name) for w in wanted], object)[items]
-    rows["image"] = _image_names(rows, wanted, names)
+    for name in source.targets:
+        values = [_number(v.get(f"{TARGET}{name}", "")) for _, v in told]
+        rows[f"{TARGET}{name}"] = np.array(values, float)[which]
+    rows["line"] = np.array([line for line, _ in told])[which]
+    items = rows["item"].to_numpy(np.int64)
+    rows["name"] = np.array([printable(w.name) for w in source.wanted], object)[items]
+    rows["image"] = _image_names(rows, source.wanted, names)
     rows["origin"] = rows["kind"]
     rows["frame"] = rows["index"]
     rows["row"] = np.arange(len(rows))
     return rows
+
+
+def _told(
+    rows: pd.DataFrame, source: Source, names: Names
+) -> tuple[list[tuple[int, Mapping[str, str]]], NDArray[np.int64]]:
+    """Return lines of the table with their values, and which of them each row takes."""
+    by, keyed = source.keyed
+    if not by:
+        return [(w.line, w.values) for w in source.wanted], rows["item"].to_numpy(np.int64)
+    place = {names.of(by, key): k for k, key in enumerate(keyed, start=1)}
+    which = [place.get(key, 0) for key in rows[by].fillna("")]
+    return [(0, {}), *keyed.values()], np.array(which, np.int64)
+
+
+def _number(text: str) -> float:
+    """Return a finding or a number; NaN = empty, not a number, or -1 (uncertain)."""
+    try:
+        value = float(text)
+    except ValueError:
+        return float("nan")
+    return value if np.isfinite(value) and value != -1 else float("nan")
 
 
 def _years(text: str) -> float:

@@ -14,8 +14,8 @@ from radstart.ingest.checks import class_order, contradicting, too_many, without
 from radstart.ingest.columns import Columns
 from radstart.ingest.engine import Engine
 from radstart.ingest.listing import Listing, Record, Rejected, list_csv, list_folders, printable
-from radstart.ingest.pipeline import Reading, Source, build
-from radstart.ingest.plan import Wanted
+from radstart.ingest.pipeline import Reading, build
+from radstart.ingest.plan import Source, Wanted
 from radstart.ingest.privacy import Names
 from radstart.ingest.readers import Unreadable, kind_of
 

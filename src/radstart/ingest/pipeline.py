@@ -5,13 +5,12 @@ and gives the same tables and pixels. `dataset.toml` is written last.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -20,12 +19,12 @@ from radstart.core.errors import RadstartError
 from radstart.core.files import os_reason, remove_leftovers, temporary_name
 from radstart.core.hashing import digest
 from radstart.core.progress import Progress
-from radstart.dataset import MORE_SCHEMA, ROW_SCHEMA, Dataset, open_dataset, save_dataset
+from radstart.dataset import MORE_SCHEMA, ROW_SCHEMA, TARGET, Dataset, open_dataset, save_dataset
 from radstart.ingest.engine import Engine, run
 from radstart.ingest.finish import columns_of, curate, read_parts, rows_of
 from radstart.ingest.listing import Rejected, printable
 from radstart.ingest.meaning import Rendering
-from radstart.ingest.plan import VERSION, Wanted, part_tasks, scan_tasks
+from radstart.ingest.plan import VERSION, Source, Wanted, part_tasks, scan_tasks
 from radstart.ingest.privacy import Names
 from radstart.ingest.slices import MASKED, arrange
 from radstart.ingest.work import Recipe, is_done, read_part, scan_files
@@ -60,33 +59,11 @@ class Reading:
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Source:
-    """What is to be read, listed.
-
-    Attributes:
-        wanted: files, in the order of the dataset.
-        rejected: what is not even tried.
-        name: of the dataset.
-        target: name of the label column, "" = none.
-        columns: of the user's table, by meaning.
-        table: hash of the user's table, "" = none.
-        targets: for every finding or number: its name -> a value per wanted file (NaN = unknown).
-    """
-
-    wanted: tuple[Wanted, ...]
-    rejected: tuple[Rejected, ...]
-    name: str
-    target: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    table: str = ""
-    targets: Mapping[str, Sequence[float]] = field(default_factory=dict)
-
-    def fingerprint(self, reading: Reading, names: Names, *more: str) -> str:
-        """Return a hash of the table, of every file's name, size and time, and how it is read."""
-        files = [[printable(w.name), w.source, w.size, w.when, len(w.masks)] for w in self.wanted]
-        how = [reading.told(), names.fingerprint, VERSION, *more]
-        return digest([self.table, dict(self.columns), files, how], 32)
+def fingerprint(source: Source, reading: Reading, names: Names, more: tuple[str, ...]) -> str:
+    """Return a hash of the table, of every file's name, size and time, and how it is read."""
+    files = [[printable(w.name), w.source, w.size, w.when, len(w.masks)] for w in source.wanted]
+    how = [reading.told(), names.fingerprint, VERSION, *more]
+    return digest([source.table, dict(source.columns), files, how], 32)
 
 
 Checked = tuple[tuple[str, ...], pd.DataFrame, list[Rejected]]
@@ -114,7 +91,7 @@ def build(
     Raises:
         RadstartError: another dataset lies in `out`, it cannot be written, or `check` refuses.
     """
-    mark = source.fingerprint(reading, names, *more)
+    mark = fingerprint(source, reading, names, more)
     held = _held(out)
     if held is not None and (held.facts.get("source") == mark or not replace):
         return held if held.facts.get("source") == mark else _compared(
@@ -234,9 +211,7 @@ def _make(
             shown.advance(count)
     pictures, broken = read_parts([task.table for task in tasks])
     rejected += _rejected(broken, source.wanted)
-    rows = rows_of(pictures, arranged, source.wanted, names)
-    for name, values in source.targets.items():
-        rows[f"target.{name}"] = np.asarray(values, float)[rows["item"].to_numpy(np.int64)]
+    rows = rows_of(pictures, arranged, source, names)
     curate(rows)
     classes, rows, rejected = check(rows, rejected)
     rejected.sort(key=lambda row: (row.line, row.image))
@@ -246,7 +221,7 @@ def _make(
         target=source.target,
         classes=classes,
         rows=columns_of(rows, [*ROW_SCHEMA.names, *MORE_SCHEMA.names]
-                        + [f"target.{name}" for name in source.targets]),
+                        + [f"{TARGET}{name}" for name in source.targets]),
         rejected={
             "line": [row.line for row in rejected],
             "image": [names.of("image", row.image) for row in rejected],

@@ -1,13 +1,14 @@
 """From a scan of all files to parts: which images are read, together and in which order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from radstart.core.hashing import digest
+from radstart.ingest.listing import Rejected
 from radstart.ingest.privacy import Names
 from radstart.ingest.work import FilePart, PartTask, Recipe, ScanTask
 
@@ -26,7 +27,7 @@ class Wanted:
         source: number of the source.
         size, when: bytes and time of modification (ns), so that a changed file is read again.
         line: of the table that names it; 0 = none.
-        values: label, patient, ... of that table, by meaning.
+        values: label, patient, ... of that table, by meaning; targets as "target.NAME".
         masks: files of masks that belong to it.
     """
 
@@ -36,8 +37,34 @@ class Wanted:
     size: int = 0
     when: int = 0
     line: int = 0
-    values: Mapping[str, str] = None  # type: ignore[assignment]
+    values: Mapping[str, str] = field(default_factory=dict)
     masks: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be read, listed.
+
+    Attributes:
+        wanted: files, in the order of the dataset.
+        rejected: what is not even tried.
+        name: of the dataset.
+        target: name of the label column, "" = none.
+        columns: of the user's table, by meaning.
+        table: hash of the user's table, "" = none.
+        targets: names of findings and numbers; their values are those of `Wanted`.
+        keyed: by which meaning rows of the table are joined to images after the scan (patient,
+            exam, series, image_id), "" = by file; and plain value -> line and values.
+    """
+
+    wanted: tuple[Wanted, ...]
+    rejected: tuple[Rejected, ...]
+    name: str
+    target: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    table: str = ""
+    targets: tuple[str, ...] = ()
+    keyed: tuple[str, Mapping[str, tuple[int, Mapping[str, str]]]] = ("", {})
 
 
 def scan_tasks(folder: Path, wanted: Sequence[Wanted], names: Names) -> list[ScanTask]:

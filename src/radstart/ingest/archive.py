@@ -1,0 +1,193 @@
+"""`radstart ingest`: any mix of files, with or without a table, becomes a dataset."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from radstart.core.errors import RadstartError
+from radstart.core.hashing import digest
+from radstart.core.progress import Progress
+from radstart.dataset import Dataset, natural
+from radstart.ingest.csv_file import Table, read_csv
+from radstart.ingest.engine import ENGINES, Engine
+from radstart.ingest.labels import NAMES, tell
+from radstart.ingest.listing import Rejected, printable
+from radstart.ingest.meaning import Rendering
+from radstart.ingest.pipeline import Checked, Reading, build
+from radstart.ingest.plan import Source, Wanted
+from radstart.ingest.privacy import Names, read_key
+from radstart.ingest.slices import MASKED
+from radstart.ingest.volumes import choose
+from radstart.ingest.walk import Item, walk
+from radstart.ingest.workers import Limits
+
+FOLDERS = "folders"
+
+
+@dataclass(frozen=True)
+class IngestSpec:
+    """What is read, and how.
+
+    Attributes:
+        sources: folders or files.
+        out: the dataset folder; must not lie inside of a source.
+        labels: a CSV, as it stands or inside the first source; "folders" = the folder in which an
+            image lies is its label; "" = none.
+        columns: meaning (see `radstart.ingest.labels.NAMES`) -> column of the CSV; "" = take none.
+        numbers: columns of the CSV that are numbers to predict.
+        all_files: with a table that names files, also read those that it does not name.
+        rendering: windows, depth, shape.
+        max_side: longest side kept, in pixels.
+        slices: of volumes: "all", "every N", "middle K", "masked".
+        keep_ids: identifiers and names are kept as they are.
+        key: file of the secret that hides identifiers; None = the user's own.
+        workers: processes; 0 = one per core.
+        engine: "local" or "ray".
+        seconds: that one image may take.
+        memory: GB that a worker process may take.
+    """
+
+    sources: tuple[Path, ...]
+    out: Path
+    labels: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    numbers: tuple[str, ...] = ()
+    all_files: bool = False
+    rendering: Rendering = field(default_factory=Rendering)
+    max_side: int = 512
+    slices: str = "all"
+    keep_ids: bool = False
+    key: Path | None = None
+    workers: int = 0
+    engine: str = "local"
+    seconds: float = 60.0
+    memory: float = 6.0
+
+
+def ingest(spec: IngestSpec, progress: Progress | None = None) -> Dataset:
+    """Make a dataset of any mix of files; what cannot be read is a row of rejected.parquet.
+
+    A call that was stopped goes on where it was. Sources are never written to.
+
+    Raises:
+        RadstartError: bad options, an absent source, a table that fits nothing, another dataset in
+            `out`, or nothing can be written.
+    """
+    progress = progress or Progress()
+    _check_spec(spec)
+    names = Names(b"") if spec.keep_ids else read_key(spec.key)
+    items = walk(spec.sources, spec.out)
+    progress.line(f"found       {len(items):,} files")
+    table = _table(spec)
+    source = _source(spec, items, table)
+    engine = Engine(
+        spec.engine,
+        spec.workers or os.cpu_count() or 1,
+        Limits(seconds=spec.seconds, memory=int(spec.memory * (1 << 30))),
+    )
+    reading = Reading(
+        rendering=spec.rendering,
+        keep_depth=spec.rendering.windows == ("first",) and not spec.rendering.shape,
+        max_side=spec.max_side,
+        slices=spec.slices,
+        engine=engine,
+    )
+    return build(spec.out, source, reading, names, _checked, progress)
+
+
+def _checked(rows: pd.DataFrame, rejected: list[Rejected]) -> Checked:
+    classes = sorted(set(rows["label"]) - {""}, key=lambda name: (natural(name), name))
+    return tuple(classes), rows, rejected
+
+
+def _check_spec(spec: IngestSpec) -> None:
+    if not spec.sources:
+        raise RadstartError("names no source", "", "", "name a folder or a file")
+    if spec.engine not in ENGINES:
+        raise RadstartError("is not known", "--engine", spec.engine, "choose local or ray")
+    if spec.max_side < 8:
+        raise RadstartError("is out of range", "--max-side", str(spec.max_side), "at least 8")
+    if spec.seconds <= 0 or spec.memory < 1 or spec.workers < 0:
+        raise RadstartError(
+            "is out of range", "--seconds, --memory or --workers",
+            f"{spec.seconds:g}, {spec.memory:g}, {spec.workers}", "above 0, at least 1, at least 0",
+        )  # fmt: skip
+    choose(1, "all" if spec.slices == MASKED else spec.slices)
+    for meaning in spec.columns:
+        if meaning not in NAMES:
+            raise RadstartError("is no meaning of a column", meaning, "", ", ".join(NAMES))
+    out = Path(os.path.realpath(spec.out))
+    for path in spec.sources:
+        if path.is_dir() and out == Path(os.path.realpath(path)):
+            raise RadstartError(
+                "is a source, which is never written to", str(spec.out), "", "choose another --out"
+            )
+
+
+def _table(spec: IngestSpec) -> Table | None:
+    if spec.labels in ("", FOLDERS):
+        if spec.numbers or spec.columns:
+            raise RadstartError("needs a table", "a column", "", "name it with --labels")
+        return None
+    path = Path(spec.labels)
+    inside = spec.sources[0] / path
+    path = inside if not path.exists() and inside.exists() else path
+    return read_csv(path, frozenset(name for names in NAMES.values() for name in names))
+
+
+def _source(spec: IngestSpec, items: Sequence[Item], table: Table | None) -> Source:
+    """Return the files that are read, with what the table says of them."""
+    listed = [item for item in items if not item.reason]
+    rejected = [Rejected(0, printable(i.path), i.reason, i.remedy) for i in items if i.reason]
+    name = printable(spec.sources[0].resolve().name)
+    if table is None:
+        folders = spec.labels == FOLDERS
+        wanted = [_wanted(spec, item, _label_of(item) if folders else {}) for item in listed]
+        return Source(tuple(wanted), tuple(rejected), name, "folder" if folders else "")
+    own = os.path.realpath(table.path)
+    listed = [item for item in listed if os.path.realpath(_path(spec, item)) != own]
+    told = tell(table, listed, spec.columns, spec.numbers)
+    taken = {mask for masks in told.masks.values() for mask in masks}
+    wanted = []
+    for number, item in enumerate(listed):
+        line = told.files.get(number, 0)
+        if number in taken or (told.by == "file" and not line and not spec.all_files):
+            continue
+        masks = tuple(_path(spec, listed[mask]) for mask in told.masks.get(line, ()))
+        wanted.append(_wanted(spec, item, told.values.get(line, {}), line, masks))
+    keyed = {key: (line, told.values[line]) for key, line in told.keys.items()}
+    return Source(
+        wanted=tuple(wanted),
+        rejected=(*rejected, *told.rejected),
+        name=name,
+        target=told.columns.get("label", ""),
+        columns=told.columns,
+        table=digest([table.content.hex(), sorted(spec.columns.items()), spec.numbers], 32),
+        targets=told.targets,
+        keyed=("" if told.by == "file" else told.by, keyed),
+    )
+
+
+def _label_of(item: Item) -> dict[str, str]:
+    folder = item.path.rpartition("/")[0].rpartition("/")[2]
+    return {"label": printable(folder)} if folder else {}
+
+
+def _path(spec: IngestSpec, item: Item) -> Path:
+    source = spec.sources[item.source]
+    return (source if source.is_dir() else source.parent) / item.path
+
+
+def _wanted(
+    spec: IngestSpec,
+    item: Item,
+    values: Mapping[str, str],
+    line: int = 0,
+    masks: tuple[Path, ...] = (),
+) -> Wanted:
+    return Wanted(
+        _path(spec, item), item.path, item.source, item.size, item.when, line, values, masks
+    )

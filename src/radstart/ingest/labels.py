@@ -1,0 +1,313 @@
+"""A table of labels over an archive: which of its rows speaks of which file, in many layouts.
+
+A row names a file (by its path, its name, or its name without ending), or a patient, an exam, a
+series or an instance, whose images all get its values.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from radstart.core.errors import RadstartError, nearest
+from radstart.dataset import TARGET
+from radstart.ingest.anatomy import region
+from radstart.ingest.csv_file import Table
+from radstart.ingest.listing import Rejected
+from radstart.ingest.walk import Item
+
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "image": ("image", "filename", "file", "path", "filepath", "imagepath", "imagefile",
+              "imagename", "imageindex", "imageid", "dicom", "id"),
+    "label": ("label", "class", "diagnosis", "target", "cluster", "category"),
+    "patient": ("patientid", "patient", "pid", "subjectid", "subject"),
+    "exam": ("examid", "exam", "studyid", "study", "studyinstanceuid", "studyuid",
+             "accessionnumber", "accession"),
+    "series": ("seriesinstanceuid", "seriesuid", "seriesid"),
+    "image_id": ("sopinstanceuid", "sopuid", "instanceuid"),
+    "split": ("split", "partition", "subset"),
+    "fold": ("fold",),
+    "sex": ("sex", "gender"),
+    "age": ("age", "patientage"),
+    "site": ("site", "hospital", "institution", "center", "centre"),
+    "modality": ("modality",),
+    "anatomy": ("anatomy", "bodypartexamined", "bodypart", "region"),
+    "view": ("view", "viewposition"),
+    "laterality": ("laterality", "side"),
+    "mask": ("mask", "maskfile", "segmentation"),
+}  # fmt: skip
+"""Meaning -> how its column may be called, without case, blanks and signs; the first leads."""
+
+KEYS = ("image_id", "series", "exam", "patient")
+MODALITIES = frozenset({"CT", "MR", "MRI", "US", "CR", "DX", "XR", "MG", "PT", "NM", "RF", "XA"})
+_FLAGS = frozenset({"", "0", "1", "-1", "0.0", "1.0", "-1.0", "nan", "NaN"})
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a table says.
+
+    Attributes:
+        columns: the table's columns that are used, by meaning.
+        by: "file", or the meaning by which its rows are joined: patient, exam, series, image_id.
+        files: by "file": number of the item -> line of the table.
+        keys: else: value -> line.
+        values: line -> values by meaning; findings and numbers as "target.NAME".
+        masks: line -> items that are masks.
+        targets: names of findings and numbers.
+        rejected: rows that speak of nothing.
+    """
+
+    columns: Mapping[str, str]
+    by: str
+    values: Mapping[int, Mapping[str, str]]
+    files: Mapping[int, int] = field(default_factory=dict)
+    keys: Mapping[str, int] = field(default_factory=dict)
+    masks: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+def choose(table: Table, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the column for each meaning that the table has.
+
+    Args:
+        table: of the user.
+        given: meaning -> column that was named; "" = take none.
+
+    Raises:
+        RadstartError: a named column is not there, or stands twice in the header.
+    """
+    known: dict[str, list[str]] = defaultdict(list)
+    for column in table.header:
+        known[_plain(column)].append(column)
+    chosen: dict[str, str] = {}
+    for meaning, names in NAMES.items():
+        wanted = given.get(meaning)
+        found = next((known[name][0] for name in names if name in known), None)
+        column = found if wanted is None else wanted
+        if not column:
+            continue
+        if column not in table.header:
+            raise RadstartError(
+                f"has no column {column!r}", str(table.path), f"{len(table.header)} columns",
+                nearest(column, [name for name in table.header if name]),
+            )  # fmt: skip
+        if table.header.count(column) > 1:
+            raise RadstartError(
+                "a column stands twice in the header", str(table.path), repr(column),
+                "rename one of the two",
+            )  # fmt: skip
+        if column not in chosen.values():
+            chosen[meaning] = column
+    return chosen
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+def findings(table: Table, taken: Iterable[str]) -> tuple[str, ...]:
+    """Return the columns that are findings: 0, 1, -1 or empty, both 0 and 1; none if only one is.
+
+    A single such column is as likely a flag of something else: name it as the label.
+    """
+    taken = set(taken)
+    found = []
+    for column in table.header:
+        if column in taken or not column or table.header.count(column) > 1:
+            continue
+        values = set(table.column(column))
+        if values <= _FLAGS and {v.partition(".")[0] for v in values} >= {"0", "1"}:
+            found.append(column)
+    return tuple(found) if len(found) > 1 else ()
+
+
+def tell(
+    table: Table, items: Sequence[Item], given: Mapping[str, str], numbers: Sequence[str] = ()
+) -> Told:
+    """Match a table with files.
+
+    Args:
+        table: of the user.
+        items: the files of the sources.
+        given: meaning -> column; "" = take none.
+        numbers: columns of numbers that are targets.
+
+    Raises:
+        RadstartError: a column is absent, or nothing tells which row speaks of which image.
+    """
+    columns = choose(table, given)
+    for number in numbers:
+        if number not in table.header:
+            raise RadstartError(
+                f"has no column {number!r}", str(table.path), f"{len(table.header)} columns",
+                nearest(number, [name for name in table.header if name]),
+            )  # fmt: skip
+    targets = (*findings(table, [*columns.values(), *numbers]), *numbers)
+    index = _Index(items)
+    matches = _matches(table, columns, index)
+    masks = _masks(table, columns, index)
+    values = _values(table, columns, targets)
+    if any(item is not None for item, _ in matches):
+        return _by_file(table, columns, targets, matches, masks, values, items)
+    by = next((key for key in KEYS if key in columns), None)
+    if by is None:
+        raise RadstartError(
+            "no row names a file of the sources, and no column a patient, exam or series",
+            str(table.path), ", ".join(table.header)[:80], "name one with --image-column",
+        )  # fmt: skip
+    return _by_key(table, columns, targets, by, values)
+
+
+def _values(
+    table: Table, columns: Mapping[str, str], targets: Sequence[str]
+) -> dict[int, dict[str, str]]:
+    """Return the values of every line by meaning."""
+    told = {m: table.column(c) for m, c in columns.items() if m not in ("image", "mask")}
+    told |= {f"{TARGET}{name}": table.column(name) for name in targets}
+    return {
+        line: {name: cells[k] for name, cells in told.items()} for k, line in enumerate(table.lines)
+    }
+
+
+def _matches(
+    table: Table, columns: Mapping[str, str], index: "_Index"
+) -> list[tuple[int | None, str]]:
+    """Return the item that each row names, or None and why."""
+    if "image" not in columns:
+        return [(None, "no image is named")] * len(table.lines)
+    return [index.find(cell) for cell in table.raw(columns["image"])]
+
+
+def _masks(table: Table, columns: dict[str, str], index: "_Index") -> dict[int, tuple[int, ...]]:
+    """Return the items of each row's masks; a label column that names files is one of masks."""
+    if "mask" not in columns and "label" in columns:
+        cells = [cell for cell in table.column(columns["label"]) if cell]
+        if cells and all("." in cell and index.find(cell)[0] is not None for cell in cells):
+            columns["mask"] = columns.pop("label")
+    if "mask" not in columns:
+        return {}
+    found = {}
+    for line, cell in zip(table.lines, table.column(columns["mask"]), strict=True):
+        items = [index.find(name)[0] for name in cell.split(";") if name.strip()]
+        if known := tuple(item for item in items if item is not None):
+            found[line] = known
+    return found
+
+
+def _by_file(
+    table: Table,
+    columns: Mapping[str, str],
+    targets: tuple[str, ...],
+    matches: list[tuple[int | None, str]],
+    masks: Mapping[int, tuple[int, ...]],
+    values: dict[int, dict[str, str]],
+    items: Sequence[Item],
+) -> Told:
+    files: dict[int, int] = {}
+    rejected = []
+    contradicted = set()
+    names = table.raw(columns["image"])
+    for line, name, (item, why) in zip(table.lines, names, matches, strict=True):
+        if item is None:
+            rejected.append(Rejected(line, name, why, "correct the name"))
+            continue
+        first = files.setdefault(item, line)
+        if first == line:
+            values[line] = {**_from_path(items[item].path), **_given(values[line])}
+        elif values[first].get("label", "") != values[line].get("label", ""):
+            contradicted.add(item)
+            why = f"one image under two labels: line {first} and line {line}"
+            rejected.append(Rejected(line, name, why, "correct the wrong one"))
+        else:
+            why = f"the image stands in line {first} already"
+            rejected.append(Rejected(line, name, why, "take one of the two out"))
+    for item in contradicted:
+        line = files[item]
+        values[line] = {**values[line], "label": ""}
+    return Told(
+        columns, "file", values, files=files, masks=masks, targets=targets,
+        rejected=tuple(rejected),
+    )  # fmt: skip
+
+
+def _given(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def _from_path(path: str) -> dict[str, str]:
+    """Return modality and anatomy of MODALITY/ANATOMY/... folders (RadImageNet's layout)."""
+    parts = PurePosixPath(path).parts[:-1]
+    for place, part in enumerate(parts[:-1]):
+        if part.upper() in MODALITIES:
+            named = region({"body_part": parts[place + 1]})[0]
+            modality = "MR" if part.upper() == "MRI" else part.upper()
+            return {"modality": modality} | ({"anatomy": named} if named else {})
+    return {}
+
+
+def _by_key(
+    table: Table,
+    columns: Mapping[str, str],
+    targets: tuple[str, ...],
+    by: str,
+    values: Mapping[int, Mapping[str, str]],
+) -> Told:
+    keys: dict[str, int] = {}
+    rejected = []
+    for line, key in zip(table.lines, table.column(columns[by]), strict=True):
+        if not key:
+            rejected.append(Rejected(line, "", f"no {by} is named", "fill the cell in"))
+        elif keys.setdefault(key, line) != line and values[keys[key]] != values[line]:
+            why = f"another row of the same {by} says otherwise: line {keys[key]}"
+            rejected.append(Rejected(line, "", why, "correct the wrong one"))
+    return Told(columns, by, values, keys=keys, targets=targets, rejected=tuple(rejected))
+
+
+class _Index:
+    """Finds a file by its path, its name, or its name without ending."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._paths = [item.path for item in items]
+        self._whole: dict[str, list[int]] = defaultdict(list)
+        self._name: dict[str, list[int]] = defaultdict(list)
+        self._stem: dict[str, list[int]] = defaultdict(list)
+        for number, path in enumerate(self._paths):
+            name = path.rpartition("/")[2]
+            self._whole[path].append(number)
+            self._name[name].append(number)
+            self._stem[_stem(name)].append(number)
+
+    def find(self, cell: str) -> tuple[int | None, str]:
+        """Return the number of the file that a cell names, or None and why."""
+        cell = cell.strip().replace("\\", "/").removeprefix("./")
+        if not cell:
+            return None, "no image is named"
+        name = cell.rpartition("/")[2]
+        for found in (self._whole.get(cell), self._name.get(name), self._stem.get(_stem(name))):
+            if not found:
+                continue
+            if len(found) > 1:
+                inside = [k for k in found if _agree(self._paths[k], cell)]
+                if len(inside) != 1:
+                    return None, f"{len(found)} files have this name"
+                found = inside
+            return found[0], ""
+        return None, "no such file"
+
+
+def _stem(name: str) -> str:
+    for ending in (".nii.gz", ".seg.nrrd"):
+        if name.endswith(ending):
+            return name.removesuffix(ending)
+    return PurePosixPath(name).stem if "." in name else name
+
+
+def _agree(path: str, cell: str) -> bool:
+    """Return whether one of two paths, without its ending, ends with the other."""
+    ours, theirs = path.split("/"), cell.split("/")
+    ours[-1], theirs[-1] = _stem(ours[-1]), _stem(theirs[-1])
+    shared = min(len(ours), len(theirs))
+    return ours[-shared:] == theirs[-shared:]
