@@ -1,7 +1,7 @@
 """radstart: which starting weights, how to fine-tune, and is the difference real?
 
 `radstart.compare(...)`, `radstart.open_study(path)`, `radstart.stats.paired_difference(...)`,
-`radstart.load_weights("radimagenet/resnet50")`.
+`radstart.load_weights("radimagenet/resnet50")`, `radstart.ingest("PACS", out="DATASET")`.
 Importing radstart loads no torch; the functions below import what they need.
 """
 
@@ -16,7 +16,9 @@ __all__ = [
     "RadstartError",
     "apply_convention",
     "compare",
+    "ingest",
     "load_weights",
+    "open_dataset",
     "open_study",
     "stats",
 ]
@@ -26,11 +28,14 @@ _ELSEWHERE = {
     "RadstartError": "radstart.core.errors",
     "apply_convention": "radstart.weights",
     "load_weights": "radstart.weights",
+    "open_dataset": "radstart.dataset",
 }
 
 if TYPE_CHECKING:
     from radstart import stats
     from radstart.core.errors import RadstartError
+    from radstart.dataset import open_dataset
+    from radstart.ingest import ingest_sources as ingest
     from radstart.study import Leakage, Seen, Study, StudySpec
     from radstart.weights import ArmSpec, apply_convention, load_weights
 
@@ -39,8 +44,8 @@ def __getattr__(name: str) -> Any:
     """Import what is named here on first use: some of it needs torch."""
     from importlib import import_module
 
-    if name == "stats":
-        return import_module("radstart.stats")
+    if name in ("stats", "ingest"):  # rooms; that of ingest is also the function
+        return import_module(f"radstart.{name}")
     if name in _ELSEWHERE:
         return getattr(import_module(_ELSEWHERE[name]), name)
     raise AttributeError(f"module 'radstart' has no attribute {name!r}")

@@ -12,6 +12,7 @@ from typer.exceptions import Abort, Exit, TyperException
 from radstart import __version__
 from radstart.cli.compare import compare
 from radstart.cli.demo import demo
+from radstart.cli.ingest import ingest
 from radstart.cli.report import report
 from radstart.cli.stats import stats
 from radstart.cli.status import status
@@ -31,6 +32,7 @@ app.command()(compare)
 app.command()(report)
 app.command()(status)
 app.command()(demo)
+app.command()(ingest)
 app.add_typer(stats, name="stats")
 app.add_typer(weights, name="weights")
 

@@ -69,6 +69,7 @@ class Dataset:
         if keep.all():
             return self
         rows = self.rows[keep].reset_index(drop=True)
+        rows["row"] = np.arange(len(rows))
         return replace(self, rows=rows, content=digest([self.content, "kept"], 32))
 
     def pixels(self, row: int) -> Pixels:
@@ -133,12 +134,13 @@ def mask_path(folder: Path, number: int) -> Path:
     return folder / "masks" / f"{number:04d}.bin"
 
 
-def open_dataset(path: Path) -> Dataset:
+def open_dataset(path: str | Path) -> Dataset:
     """Open a dataset folder.
 
     Raises:
         RadstartError: absent, incomplete, damaged, or made by a newer radstart.
     """
+    path = Path(path)
     if not (path / "dataset.toml").is_file():
         raise RadstartError(
             "is not a dataset folder", str(path), "no dataset.toml", "choose another --out"

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -96,6 +97,51 @@ def ingest(spec: IngestSpec, progress: Progress | None = None) -> Dataset:
         engine=engine,
     )
     return build(spec.out, source, reading, names, _checked, progress)
+
+
+def ingest_sources(
+    *sources: str | Path,
+    out: str | Path,
+    labels: str | Path = "",
+    columns: Mapping[str, str] | None = None,
+    numbers: Sequence[str] = (),
+    all_files: bool = False,
+    windows: Sequence[str] = ("first",),
+    stack: bool = False,
+    depth: Literal[8, 16] = 8,
+    shape: Sequence[str] = (),
+    max_side: int = 512,
+    slices: str = "all",
+    keep_ids: bool = False,
+    key: str | Path | None = None,
+    workers: int = 0,
+    engine: str = "local",
+    progress: bool = False,
+) -> Dataset:
+    """Make a dataset of any mix of files, as `radstart ingest` does.
+
+    The options are those of the command line (`radstart ingest --help`), under the same names;
+    `columns` maps a meaning to a column of the table.
+
+    Returns: the dataset: `.rows` is a data frame, `.pixels(row)` an array, `.mask(row)` its mask.
+    Raises: RadstartError, anything that a person can mend.
+    """
+    spec = IngestSpec(
+        sources=tuple(map(Path, sources)),
+        out=Path(out),
+        labels=str(labels),
+        columns=dict(columns or {}),
+        numbers=tuple(numbers),
+        all_files=all_files,
+        rendering=Rendering(windows=tuple(windows), stack=stack, depth=depth, shape=tuple(shape)),
+        max_side=max_side,
+        slices=slices,
+        keep_ids=keep_ids,
+        key=Path(key) if key else None,
+        workers=workers,
+        engine=engine,
+    )
+    return ingest(spec, Progress(progress))
 
 
 def _checked(rows: pd.DataFrame, rejected: list[Rejected]) -> Checked:
@@ -191,3 +237,43 @@ def _wanted(
     return Wanted(
         _path(spec, item), item.path, item.source, item.size, item.when, line, values, masks
     )
+
+
+def dataset_lines(dataset: Dataset) -> list[str]:
+    """Return what a dataset is, in a few lines: counts, what was left out and why, what is next."""
+    rows = dataset.rows
+    lines = [f"dataset     {dataset.path}: {len(rows):,} images"]
+    groups = [
+        (name, int(rows[name].nunique()))
+        for name in ("patient", "exam", "series")
+        if rows[name].notna().any()
+    ]
+    if groups:
+        said = ", ".join(f"{n:,} {name}{'' if name == 'series' else 's'}" for name, n in groups)
+        lines.append(f"groups      {said}")
+    for name in ("modality", "anatomy"):
+        counts = rows[name].value_counts()
+        if len(counts):
+            lines.append(f"{name:<11} " + _counted(counts))
+    if dataset.target:
+        lines.append(f"{'labels':<11} " + _counted(rows["label"].value_counts()))
+    if targets := dataset.facts.get("targets"):
+        lines.append(f"{'targets':<11} {', '.join(targets)}")
+    dropped = rows[~rows["keep"]]
+    if len(dropped):
+        lines.append("left out    " + _counted(dropped["drop"].value_counts()) + " (keep = false)")
+    near = rows["near"]
+    if (near >= 0).any():
+        count = f"{int((near >= 0).sum()):,} images in {near[near >= 0].nunique():,} groups"
+        lines.append(f"alike       {count} of duplicates and near-duplicates")
+    if len(dataset.rejected):
+        kinds = dataset.rejected["reason"].str.partition(";")[0].str.partition(":")[0]
+        lines.append(f"rejected    {len(dataset.rejected):,}: " + _counted(kinds.value_counts()))
+        lines.append(f"            each with its reason in {dataset.path / 'rejected.parquet'}")
+    lines.append(f"next        radstart inspect {dataset.path}")
+    return lines
+
+
+def _counted(counts: "pd.Series[int]", most: int = 8) -> str:
+    shown = [f"{n:,} {name}" for name, n in counts.iloc[:most].items()]
+    return ", ".join(shown) + (f", {len(counts) - most} more kinds" if len(counts) > most else "")

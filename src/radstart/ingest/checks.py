@@ -104,8 +104,17 @@ def too_many(
     )
 
 
-def class_order(labels: set[str], listing: Listing, positive: str | None) -> tuple[str, ...]:
+def class_order(
+    labels: set[str], target: str, where: str, count: int, positive: str | None
+) -> tuple[str, ...]:
     """Return the classes in order; of two, the positive one last.
+
+    Args:
+        labels: all that there are, "" among them or not.
+        target: name of the label column, for messages.
+        where: of what, for messages.
+        count: of rows, for messages.
+        positive: the one that is asked for.
 
     Raises:
         RadstartError: fewer than two classes, or `positive` is none of two.
@@ -113,9 +122,9 @@ def class_order(labels: set[str], listing: Listing, positive: str | None) -> tup
     names = sorted(labels - {""}, key=lambda name: (natural(name), name))
     if len(names) < 2:
         raise RadstartError(
-            f"the label column {listing.target!r} has {'one value' if names else 'no values'}",
-            listing.where,
-            repr(short(names[0])) if names else f"{len(listing.records)} rows without a label",
+            f"the label column {target!r} has {'one value' if names else 'no values'}",
+            where,
+            repr(short(names[0])) if names else f"{count} rows without a label",
             "name another with --label-column",
         )
     if positive is not None and (positive not in names or len(names) != 2):

@@ -107,7 +107,8 @@ def _listed(
         raise RadstartError(
             "cannot be read", where, os_reason(error), "check the path and its permissions"
         ) from error
-    class_order({record.values["label"] for record in listing.records}, listing, positive)
+    labelled = {record.values["label"] for record in listing.records}
+    class_order(labelled, listing.target, listing.where, len(listing.records), positive)
     return listing
 
 
@@ -168,7 +169,10 @@ def _check(
         raise too_many(rejected, listing, rows, limit)
     rows = rows[keep].reset_index(drop=True)
     rows["row"] = range(len(rows))
-    return class_order(set(rows["label"]), listing, positive), rows, rejected
+    classes = class_order(
+        set(rows["label"]), listing.target, listing.where, len(listing.records), positive
+    )
+    return classes, rows, rejected
 
 
 def _left_out(dataset: Dataset) -> list[str]:

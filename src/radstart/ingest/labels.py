@@ -85,7 +85,7 @@ def choose(table: Table, given: Mapping[str, str]) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for meaning, names in NAMES.items():
         wanted = given.get(meaning)
-        found = next((known[name][0] for name in names if name in known), None)
+        found = next((known[name][0] for name in names if name in known), "")
         column = found if wanted is None else wanted
         if not column:
             continue

@@ -37,7 +37,7 @@ from radstart.dataset import (
     resolve,
     working_copy,
 )
-from radstart.ingest import Columns, ingest_folder
+from radstart.ingest import Columns, ingest_folder, is_dataset, link_dataset
 from radstart.study.fed import INPUTS, input_warnings, read_warnings, with_warnings
 from radstart.study.seen import marked, overlaps
 from radstart.study.spec import StudySpec, extended, read_spec, to_toml, write_spec
@@ -250,6 +250,18 @@ def _try(model: nn.Module, arm: Arm) -> None:
 
 def _read(spec: StudySpec, folder: Path, progress: Progress) -> Dataset:
     data = spec.data
+    first = not (folder / "study.toml").exists()
+    if is_dataset(Path(data.path)):
+        named = [name for name in vars(Columns()) if getattr(data, f"{name}_column") is not None]
+        if named or data.labels:
+            what = "labels" if data.labels else f"{named[0]}-column"
+            raise RadstartError(
+                "DATA is a dataset, whose columns are chosen already", f"--{what}", data.path,
+                "leave the option out, or ingest again with it",
+            )  # fmt: skip
+        return link_dataset(
+            Path(data.path), folder / "dataset", positive=data.positive, replace=first
+        )
     columns = Columns(
         image=data.image_column,
         label=data.label_column,
@@ -267,7 +279,7 @@ def _read(spec: StudySpec, folder: Path, progress: Progress) -> Dataset:
         labels=Path(data.labels) if data.labels else None,
         columns=columns,
         positive=data.positive,
-        replace=not (folder / "study.toml").exists(),
+        replace=first,
         progress=progress,
     ).kept()
 

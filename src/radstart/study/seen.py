@@ -85,6 +85,7 @@ def _of_run(run: Path, dataset: Dataset, parts: Parts, data: DataSpec) -> str:
     if not all(table.is_file() for table in tables):
         return ""
     rows, split = (pd.read_parquet(table) for table in tables)
+    rows = rows[rows["keep"]] if "keep" in rows else rows  # as the study saw them
     used = rows[split["part"].isin(["train", "validation"]).to_numpy()]
     test = dataset.rows[parts.part == "test"]
     images = int(test["content"].isin(used["content"]).sum())
