@@ -68,7 +68,9 @@ def ingest(
         Path | None,
         Option(help="Secret that hides identifiers; made if absent.  [the user's own]"),
     ] = None,
-    workers: Annotated[int, Option(help="Processes that read.  [one per core]")] = 0,
+    workers: Annotated[
+        int, Option(help="Processes that read.  [one per core]", show_default=False)
+    ] = 0,
     engine: Annotated[str, Option(help="local, or ray: a cluster that shares the folders.")] = (
         "local"
     ),
