@@ -13,7 +13,6 @@ from radstart.ingest.meaning import (
     Rendering,
     render,
     render_mask,
-    shared_range,
     windowed,
 )
 
@@ -201,8 +200,8 @@ def test_what_is_no_number_is_black_and_counts_for_nothing():
         assert picture.pixels[0, :2].tolist() == [0, 0]
         assert picture.pixels[0, 2] > picture.pixels[-1, -1]
         assert "what is no number black" in picture.steps
-    with pytest.raises(Unreadable, match="number"):
-        one(Frame(np.full((3, 3), np.nan, np.float32), 0))
+    for depth in (8, 16):
+        assert not one(Frame(np.full((3, 3), np.nan, np.float32), 0), depth=depth).pixels.any()
     with pytest.raises(Unreadable, match="without pixels"):
         one(Frame(np.zeros((0, 3), np.uint8), 0))
 
@@ -255,18 +254,21 @@ def test_mostly_background_is_shown_all_the_same():
     assert one(Frame(values, 0)).pixels[3, 3] == 255
 
 
-def test_a_volume_can_share_one_range():
+def test_slices_of_a_volume_are_shown_alike():
+    sample = np.concatenate([np.arange(109), [np.nan]]).astype(np.float32)
     slices = [
-        Frame(np.add(np.full((9, 9), level, np.int16), np.arange(9)), i, limits=(0, 999))
-        for i, level in enumerate((0, 100))
+        Frame(
+            np.add(np.full((9, 9), level, np.int16), np.arange(9)), 0, "", (0, 999), sample=sample
+        )
+        for level in (0, 100)
     ]
-    shared = shared_range(slices, (0, 100))
-    assert shared == (0, 108)
-    low, high = (render(s, Rendering(), shared)[0].pixels for s in slices)
-    assert low.max() < high.min()
-    assert "of the volume: 0 to 108" in render(slices[0], Rendering(), shared)[0].steps[-1]
-    with pytest.raises(Unreadable):
-        shared_range([])
+    low, high = (one(s, percentiles=(0, 100)) for s in slices)
+    assert low.pixels.max() < high.pixels.min()
+    assert low.steps == ("percentiles 0-100 of the volume: 0 to 108",)
+    windowed_alone = Frame(CT, 0, windows=(Window("", 40, 400),), sample=sample)
+    assert one(windowed_alone).window == "40/400"
+    nothing = Frame(CT, 0, sample=np.full(3, np.nan, np.float32), limits=(-1024, 3071))
+    assert "volume" not in one(nothing).steps[0]
 
 
 # -- 16 bits -----------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ def proved(path):
         assert np.allclose(frame.values, expected, rtol=1e-6, atol=0)
         assert frame.limits[0] <= frame.values.min()
         assert frame.values.max() <= frame.limits[1] + 1e-3
+        assert np.allclose(np.sort(frame.sample), np.sort(theirs.ravel()), rtol=1e-6, atol=0)
         seen += frame.values.size
     assert seen == theirs.size
     return scan, frames
@@ -172,6 +173,15 @@ def test_colours_flat_images_windows_and_no_orientation(tmp_path):
     assert scan.tags["view"] is scan.tags["orientation"] is None
     assert frames[0].steps == ("slices as stored",)
     assert np.array_equal(frames[0].values, np.arange(60).reshape(3, 4, 5)[:, :, 0].T)
+
+
+def test_the_sample_of_a_large_volume_is_spread_over_it(tmp_path):
+    values = np.add.outer(np.arange(100) * 10, RNG.integers(0, 9, (100, 100))).astype(np.int16)
+    frame = next(nifti.frames(saved(tmp_path, values, name="x.nii"), [3]))
+    assert 100_000 < frame.sample.size <= 200_000
+    for percent in (0.5, 50, 99.5):
+        spread = np.percentile(frame.sample, percent) - np.percentile(values, percent)
+        assert abs(spread) <= 10
 
 
 # -- broken, and worse -----------------------------------------------------------------------------

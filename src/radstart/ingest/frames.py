@@ -89,6 +89,8 @@ class Frame:
         padding: (H, W) bool, where there is no image; None = everywhere is image.
         steps: what was done already, in words without any text of the header.
         mask: (H, W) uint8 label of every pixel, where the source has one.
+        sample: (N,) values out of the whole volume that the image is a slice of: where no window is
+            stated they tell what is black and white in all of its slices. None = the image alone.
     """
 
     values: Values
@@ -101,3 +103,4 @@ class Frame:
     padding: NDArray[np.bool_] | None = None
     steps: tuple[str, ...] = ()
     mask: NDArray[np.uint8] | None = None
+    sample: Values | None = None

@@ -47,8 +47,9 @@ class Rendering:
             own. Two windows: the last one is repeated. More than three: the rest is left out.
         depth: bits of a picture: 8 shows a window; 16 keeps the whole stored range, no window
             (values that were stored with 8 bits stay uint8).
-        percentiles: of an image's own pixels, shown from black to white where its header has no
-            window (%, 8 bits only; pixels that are 8 bits already are taken as they are).
+        percentiles: shown from black to white where a header has no window (%, 8 bits only): those
+            of the image, or of the whole volume that a file holds; pixels that are 8 bits already
+            are taken as they are.
         shape: steps after that, in this order: "pad" to a square with black, "squash" to a square
             of the longest side, "equalise" the histogram (8 bits, grey only), "none".
     """
@@ -127,20 +128,16 @@ class _Look:
     how: Window | Table | None
 
 
-def render(
-    frame: Frame, rendering: Rendering, shared: tuple[float, float] | None = None
-) -> tuple[Picture, ...]:
+def render(frame: Frame, rendering: Rendering) -> tuple[Picture, ...]:
     """Return the pictures of one frame, one per window asked for (one in all when stacked).
 
     Args:
         frame: modality values, as a reader gives them; colours pass through.
         rendering: how.
-        shared: values to be shown black and white where the header has no window, in place of the
-            frame's own percentiles; see `shared_range`.
 
     Raises:
-        Unreadable: a preset was asked for and the values are not Hounsfield units, the image is
-            empty, or none of its pixels is a number.
+        Unreadable: a preset was asked for and the values are not Hounsfield units, or the image
+            is empty.
     """
     values = frame.values
     if values.size == 0:
@@ -151,7 +148,7 @@ def render(
     done = (*frame.steps, *extra)
     if rendering.depth == 16:
         return (_whole_range(values, frame, padding, done, rendering),)
-    looks = _looks(frame, padding, rendering, shared)
+    looks = _looks(frame, padding, rendering)
     flips = ("inverted",) if frame.inverted else ()
     shown = [_shown(values, look.how, frame, padding) for look in looks]
     if not rendering.stack or len(looks) == 1:
@@ -206,28 +203,6 @@ def valid(window: Window) -> bool:
     return window.function in ("LINEAR_EXACT", "SIGMOID") and window.width > 0
 
 
-def shared_range(
-    frames: Iterable[Frame], percentiles: tuple[float, float] = (0.5, 99.5)
-) -> tuple[float, float]:
-    """Return one range of values for all frames of a volume: it keeps slices comparable.
-
-    The percentiles of every frame are taken by themselves; the lowest and the highest count, so
-    that a frame at a time is in memory and no frame is cut more than it would be by itself.
-
-    Raises:
-        Unreadable: no frame has a pixel.
-    """
-    found = []
-    for frame in frames:
-        if frame.values.ndim == 2 and frame.values.size:
-            padding, _ = _outside(frame, may_be_empty=True)
-            if padding is None or not padding.all():
-                found.append(_percentiles(frame.values, padding, percentiles))
-    if not found:
-        raise Unreadable("no pixel holds a number", "leave it out")
-    return min(low for low, _ in found), max(high for _, high in found)
-
-
 def render_mask(mask: NDArray[np.uint8], rendering: Rendering) -> NDArray[np.uint8]:
     """Return a mask padded or squashed as its picture was: (H, W) labels stay labels."""
     for name in rendering.shape:
@@ -238,9 +213,7 @@ def render_mask(mask: NDArray[np.uint8], rendering: Rendering) -> NDArray[np.uin
     return np.ascontiguousarray(mask)
 
 
-def _outside(
-    frame: Frame, may_be_empty: bool = False
-) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
+def _outside(frame: Frame) -> tuple[NDArray[np.bool_] | None, tuple[str, ...]]:
     """Return where there is no image or no number, and the steps that this means."""
     padding, steps = frame.padding, []
     if padding is not None and not padding.any():
@@ -250,17 +223,10 @@ def _outside(
     if frame.values.dtype.kind == "f" and not (finite := np.isfinite(frame.values)).all():
         steps.append("what is no number black")
         padding = ~finite if padding is None else padding | ~finite
-        if not finite.any() and not may_be_empty:
-            raise Unreadable("no pixel holds a number", "leave it out")
     return padding, tuple(steps)
 
 
-def _looks(
-    frame: Frame,
-    padding: NDArray[np.bool_] | None,
-    rendering: Rendering,
-    shared: tuple[float, float] | None,
-) -> list[_Look]:
+def _looks(frame: Frame, padding: NDArray[np.bool_] | None, rendering: Rendering) -> list[_Look]:
     """Return the ways to show a frame that were asked for, each once."""
     header = [
         _Look(f"table {i + 1}", f"VOI table {i + 1}", table)
@@ -284,7 +250,7 @@ def _looks(
         elif header:
             looks += header[:1] if name == "first" else header
         else:
-            looks.append(_fallback(frame, padding, rendering, shared))
+            looks.append(_fallback(frame, padding, rendering))
     unique: dict[object, _Look] = {}
     for look in looks:
         how = look.how
@@ -293,19 +259,21 @@ def _looks(
     return list(unique.values())
 
 
-def _fallback(
-    frame: Frame,
-    padding: NDArray[np.bool_] | None,
-    rendering: Rendering,
-    shared: tuple[float, float] | None,
-) -> _Look:
+def _fallback(frame: Frame, padding: NDArray[np.bool_] | None, rendering: Rendering) -> _Look:
     """Return how to show a frame whose header has no window."""
     if _small(frame):
         return _Look("", "8 bits as they are", None)
-    low, high = shared or _percentiles(frame.values, padding, rendering.percentiles)
+    sample = frame.sample
+    if sample is not None and sample.dtype.kind == "f":
+        sample = sample[np.isfinite(sample)]
+    if sample is not None and sample.size:
+        low, high = _percentiles(sample, None, rendering.percentiles)
+    else:
+        sample = None
+        low, high = _percentiles(frame.values, padding, rendering.percentiles)
     bounds = "-".join(f"{bound:g}" for bound in rendering.percentiles)
     name = f"percentiles {bounds}"
-    step = f"{name}{' of the volume' if shared else ''}: {low:g} to {high:g}"
+    step = f"{name}{' of the volume' if sample is not None else ''}: {low:g} to {high:g}"
     width = high - low
     if not width > 0:
         return _Look(name, step + ", one value only", Window("", low + 0.5, 1, "LINEAR_EXACT"))

@@ -21,7 +21,7 @@ from radstart.core.files import whole_file
 from radstart.dataset import perceptual_hashes
 from radstart.ingest import anatomy
 from radstart.ingest.frames import Frame, Scan, Unreadable
-from radstart.ingest.meaning import Picture, Pixels, Rendering, render
+from radstart.ingest.meaning import Picture, Pixels, Rendering, render, render_mask
 from radstart.ingest.privacy import Names
 from radstart.ingest.readers import frames_of, kind_of, scan_of
 
@@ -216,10 +216,11 @@ def _read_file(
             begin(wanted[0][0])
             for frame in frames_of(Path(file.path), file.kind, [index for _, index in wanted]):
                 mask = frame.mask if not file.masks else _united(file, frame)
+                shaped = None if mask is None else render_mask(mask, task.recipe.rendering)
                 if not task.recipe.masked_only or (mask is not None and mask.any()):
                     for picture in render(frame, _rendering(task.recipe, file, frame)):
                         most = task.recipe.max_side
-                        yield writer.stored(file.item, frame.index, picture, mask, most)
+                        yield writer.stored(file.item, frame.index, picture, shaped, most)
                 done += 1
                 if done < len(wanted):
                     begin(wanted[done][0])

@@ -7,7 +7,7 @@ import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +24,7 @@ from radstart.ingest.readers.unpack import (
     mapped,
     size_of,
 )
+from radstart.ingest.readers.volume import sample_of
 
 PLANES = ("axial", "coronal", "sagittal")
 SPLITS: Mapping[str, str] = {
@@ -127,11 +128,14 @@ def frames(path: Path, which: Sequence[int]) -> Iterator[Frame]:
         count = math.prod(array.shape)
         stored = mapped(path, array.start, array.dtype, count)
         images = _as_images(array, stored)
-        limits = _limits(stored) if array.volumes == 1 else None
+        limits, sample = None, None
+        if array.volumes == 1 and array.slices > 1 and array.dtype.kind in "iuf":
+            limits, sample = _limits(stored), sample_of(stored)
         for index in which:
             if not 0 <= index < array.images:
                 raise Unreadable("has fewer images", AGAIN)
-            yield _frame(images[index], index, limits)
+            frame = _frame(images[index], index, limits)
+            yield replace(frame, sample=sample)
 
 
 # -- headers -----------------------------------------------------------------------------------
@@ -323,7 +327,7 @@ def _labels(archive: zipfile.ZipFile, arrays: Sequence[_Array]) -> dict[str, lis
         parts.append(np.repeat(values, array.slices, axis=0))
     if len({part.shape[1] for part in parts}) > 1:
         raise Unreadable("labels of different widths", "save the same labels for every part")
-    columns = np.concatenate(parts).T.tolist()
+    columns = [[str(value) for value in column] for column in np.concatenate(parts).T.tolist()]
     if len(columns) == 1:
         return {"label": columns[0]}
     return {f"label_{i}": column for i, column in enumerate(columns)}

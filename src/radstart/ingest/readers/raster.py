@@ -140,7 +140,9 @@ def _pixels(image: Image.Image) -> Pixels:
         values = np.asarray(turned)
         if values.min() < 0 or values.max() > 65535:
             raise Unreadable("whole numbers outside of 0 to 65535", _DEPTH)
-        return values.astype(np.uint16)
+        values = values.astype(np.uint16)
+        # WhiteIsZero of TIFF: Pillow turns it round for 8 bits only
+        return ~values if _white_is_zero(image) else values
     if mode == "F":
         raise Unreadable("floating-point pixels", _DEPTH)
     if mode in ("1", "L", "LA", "La"):
@@ -150,6 +152,10 @@ def _pixels(image: Image.Image) -> Pixels:
     elif mode not in ("RGB", "RGBA", "RGBX", "RGBa"):
         turned = turned.convert("RGB")
     return np.asarray(turned, np.uint8)[..., :3]
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    return image.format == "TIFF" and getattr(image, "tag_v2", {}).get(262) == 0
 
 
 def _canonical(pixels: Pixels) -> Pixels:

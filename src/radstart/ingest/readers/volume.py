@@ -1,5 +1,6 @@
 """Slices of a volume file: canonical orientation, one axis, values after slope and intercept."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from radstart.ingest.frames import Frame, Scan, Unreadable, Window
 from radstart.ingest.readers.unpack import check_size
 
 _THICK = 1.1  # a voxel this much longer than its other sides tells how the slices were taken
+_SAMPLE = 199_999  # values that tell how a whole volume is shown
 _PLANES = ("sagittal", "coronal", "axial")
 
 
@@ -107,6 +109,7 @@ def cut_volume(
     turned = np.moveaxis(array, cut.axes, (0, 1, 2))
     turned = turned[tuple(slice(None, None, -1 if f else None) for f in cut.flipped)]
     limits = None if volume.colours else _limits(stored, volume)
+    sample = None if volume.colours else _scaled(sample_of(stored), volume)
     words = [*steps, f"{_PLANES[cut.along]} slices" if cut.known else "slices as stored"]
     if volume.volumes > 1:
         words.append(f"the first of {volume.volumes} volumes")
@@ -130,7 +133,18 @@ def cut_volume(
             limits=limits,
             windows=volume.windows,
             steps=tuple(words),
+            sample=sample,
         )
+
+
+def sample_of(stored: NDArray[Any]) -> NDArray[Any]:
+    """Return values spread evenly over an array, some 200,000 at most, in the machine's order."""
+    flat = stored.reshape(-1)
+    step = flat.size // _SAMPLE + 1
+    while math.gcd(step, flat.size) > 1:  # else it would stay on some columns or slices
+        step += 1
+    some = flat[::step]
+    return some.astype(some.dtype.newbyteorder("="))
 
 
 def _cut(volume: Volume) -> _Cut:
