@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from radstart.core.errors import RadstartError
-from radstart.core.files import os_reason, remove_leftovers, temporary_name
+from radstart.core.files import os_reason, read_toml, remove_leftovers, temporary_name
 from radstart.dataset import Dataset, open_dataset, save_dataset
 from radstart.ingest.checks import class_order
 
@@ -38,14 +38,15 @@ def link_dataset(
         )
     labels = set(given.rows["label"].dropna())
     classes = class_order(labels, given.target, str(data), len(given), positive)
-    if out.exists() and any(out.iterdir()):
-        held = open_dataset(out)
-        if (held.facts.get("source"), held.classes) == (given.content, classes):
-            return held
+    if is_dataset(out):
+        facts = read_toml(out / "dataset.toml")
+        if (facts.get("source"), facts.get("classes")) == (given.content, list(classes)):
+            return open_dataset(out)
         if not replace:
             raise RadstartError(
                 "holds a dataset made from other images, labels or columns (or they have changed)",
-                str(out), f"{len(held)} images", "choose another --out, or delete this folder",
+                str(out), f"now {len(given)} images",
+                "choose another --out, or delete this folder",
             )  # fmt: skip
         shutil.rmtree(out)
     temporary = out.with_name(temporary_name(out.name))
