@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import wrap
 from typing import Literal
 
 import pandas as pd
@@ -268,10 +269,11 @@ def dataset_lines(dataset: Dataset) -> list[str]:
         lines.append(f"alike       {count} of duplicates and near-duplicates")
     if len(dataset.rejected):
         kinds = dataset.rejected["reason"].str.partition(";")[0].str.partition(":")[0]
-        lines.append(f"rejected    {len(dataset.rejected):,}: " + _counted(kinds.value_counts()))
-        lines.append(f"            each with its reason in {dataset.path / 'rejected.parquet'}")
+        said = f"rejected    {len(dataset.rejected):,}: " + _counted(kinds.value_counts())
+        lines.append(f"{said}; each with its reason in {dataset.path / 'rejected.parquet'}")
     lines.append(f"next        radstart inspect {dataset.path}")
-    return lines
+    return [part for line in lines for part in wrap(line, 79, subsequent_indent=" " * 12,
+                                                    break_long_words=False)]  # fmt: skip
 
 
 def _counted(counts: "pd.Series[int]", most: int = 8) -> str:
