@@ -1,14 +1,18 @@
 """Compressed frames: what a stream claims of itself, and decoders that pydicom calls.
 
-JPEG (baseline, extended with 8 and 12 bits, lossless) and JPEG-LS are decoded by imagecodecs;
-JPEG 2000, HTJ2K and RLE by pydicom's own plugins for pylibjpeg. None of them is asked before the
-stream's own size was compared with the header's: a decoder allocates what the stream claims.
+JPEG (baseline, extended with 8 and 12 bits, lossless), JPEG-LS and the runs of RLE are decoded by
+imagecodecs; JPEG 2000 and HTJ2K by pydicom's own plugin for pylibjpeg. None of them is asked
+before the stream's own size was compared with the header's: a decoder allocates what the stream
+claims. (pylibjpeg-rle is not used: a broken segment makes it panic, which is no `Exception`.)
 """
 
+import struct
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import imagecodecs
+import numpy as np
 from pydicom.pixels.decoders.base import (
     Decoder,
     DecodeRunner,
@@ -17,8 +21,8 @@ from pydicom.pixels.decoders.base import (
     HTJ2KLosslessRPCLDecoder,
     JPEG2000Decoder,
     JPEG2000LosslessDecoder,
-    RLELosslessDecoder,
 )
+from pydicom.pixels.decoders.rle import _rle_decode_segment
 from pydicom.uid import UID
 
 from radstart.ingest.frames import Unreadable, Values
@@ -26,6 +30,8 @@ from radstart.ingest.readers.dicom_source import AGAIN, Layout
 
 _JPEG = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70))
 _JPEG_LS = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (80, 81))
+RLE = "1.2.840.10008.1.2.5"
+_OURS = (*_JPEG, *_JPEG_LS, RLE)
 _THEIRS = {
     str(decoder.UID): decoder
     for decoder in (
@@ -34,13 +40,11 @@ _THEIRS = {
         HTJ2KLosslessRPCLDecoder,
         JPEG2000Decoder,
         JPEG2000LosslessDecoder,
-        RLELosslessDecoder,
     )
 }
-RLE = str(RLELosslessDecoder.UID)
-COMPRESSED = frozenset({*_JPEG, *_JPEG_LS, *_THEIRS})
+COMPRESSED = frozenset({*_OURS, *_THEIRS})
 OURS, THEIRS = "radstart", "pylibjpeg"  # names of plugins
-DECODER_DEPENDENCIES = {UID(uid): ("imagecodecs",) for uid in (*_JPEG, *_JPEG_LS)}
+DECODER_DEPENDENCIES = {UID(uid): ("imagecodecs",) for uid in _OURS}
 
 _DIFFERS = "a frame's own size or depth is not the header's"
 _CUT = "a frame is cut off"
@@ -56,12 +60,13 @@ def is_available(uid: str) -> bool:
 def decoder(syntax: str) -> tuple[Decoder, str]:
     """Return pydicom's decoder of a compressed syntax, and the plugin to call.
 
-    The decoders of JPEG and JPEG-LS are ours alone: pydicom's own stay as they are.
+    Decoders that call what stands below are ours alone: pydicom's own stay as they are.
     """
     if syntax in _THEIRS:
         return _THEIRS[syntax], THEIRS
     made = Decoder(UID(syntax))
-    made.add_plugin(OURS, (__name__, "decode_jpeg" if syntax in _JPEG else "decode_jpeg_ls"))
+    name = "decode_rle" if syntax == RLE else "decode_jpeg"
+    made.add_plugin(OURS, (__name__, "decode_jpeg_ls" if syntax in _JPEG_LS else name))
     return made, OURS
 
 
@@ -78,6 +83,32 @@ def decode_jpeg(data: bytes, runner: DecodeRunner) -> bytes:
 def decode_jpeg_ls(data: bytes, runner: DecodeRunner) -> bytes:
     """Decode one frame, whatever its interleaving, to colour by pixel."""
     return _handed(imagecodecs.jpegls_decode(data), runner)
+
+
+def decode_rle(data: bytes, runner: DecodeRunner) -> bytes:
+    """Decode one frame (DICOM PS3.5 annex G): a segment of runs per byte of a sample."""
+    pixels, depth = runner.rows * runner.columns, runner.bits_allocated // 8
+    count, *starts = struct.unpack("<16L", data[:64])
+    if count != runner.samples_per_pixel * depth or count not in range(1, 16):
+        raise ValueError
+    bounds = [*starts[:count], len(data)]
+    if bounds[0] < 64 or any(a > b for a, b in pairwise(bounds)):
+        raise ValueError
+    planes = np.empty((runner.samples_per_pixel, pixels, depth), np.uint8)
+    for i, (start, end) in enumerate(pairwise(bounds)):
+        run = _runs(data[start:end])
+        if len(run) < pixels:
+            raise ValueError
+        planes[i // depth, :, depth - 1 - i % depth] = run[:pixels]  # the highest byte is first
+    runner.set_option("planar_configuration", 1)
+    return planes.tobytes()
+
+
+def _runs(segment: bytes) -> Values:
+    try:
+        return np.frombuffer(imagecodecs.packbits_decode(segment), np.uint8)
+    except RuntimeError:  # some writers claim more in a last run than they wrote
+        return np.frombuffer(_rle_decode_segment(segment), np.uint8)
 
 
 def _handed(values: Values, runner: DecodeRunner) -> bytes:
@@ -147,10 +178,20 @@ def _jpeg(data: bytes) -> Stream:
 
 
 def _jpeg_2000(data: bytes) -> Stream:
-    """Read the image size (SIZ) of a codestream, inside of a JP2 file or not."""
-    at = data.find(b"\xff\x4f\xff\x51", 0, 4096)
+    """Read the image size (SIZ) of a codestream, inside of a JP2 file or not.
+
+    A JP2 file's boxes are walked here first: pydicom's walk ends never at one of length 0.
+    """
+    at = 0
+    if data[:8] == b"\0\0\0\x0cjP  ":
+        while data[at + 4 : at + 8] != b"jp2c":
+            length = int.from_bytes(data[at : at + 4])
+            if length < 8 or at + length > len(data):
+                raise Unreadable(_DAMAGED, AGAIN)
+            at += length
+        at += 8
     size = data[at + 4 : at + 44]
-    if at < 0 or len(size) < 40:
+    if data[at : at + 4] != b"\xff\x4f\xff\x51" or len(size) < 40:
         raise Unreadable(_DAMAGED, AGAIN)
     width, height, left, top = (int.from_bytes(size[i : i + 4]) for i in (4, 8, 12, 16))
     samples = int.from_bytes(size[36:38])
