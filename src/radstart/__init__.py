@@ -19,7 +19,9 @@ __all__ = [
     "ingest",
     "load_weights",
     "open_dataset",
+    "open_split",
     "open_study",
+    "split",
     "stats",
 ]
 
@@ -34,7 +36,7 @@ _ELSEWHERE = {
 if TYPE_CHECKING:
     from radstart import stats
     from radstart.core.errors import RadstartError
-    from radstart.dataset import open_dataset
+    from radstart.dataset import Split, open_dataset
     from radstart.ingest import ingest_sources as ingest
     from radstart.study import Leakage, Seen, Study, StudySpec
     from radstart.weights import ArmSpec, apply_convention, load_weights
@@ -60,6 +62,61 @@ def open_study(path: str | Path) -> "Study":
     from radstart.study import open_study as opened
 
     return opened(path)
+
+
+def split(
+    dataset: str | Path,
+    *,
+    name: str = "split",
+    shares: Sequence[float] = (0.7, 0.15, 0.15),
+    folds: int = 0,
+    repeats: int = 1,
+    unit: str = "auto",
+    group_column: str = "",
+    stratify: Sequence[str] | None = None,
+    budgets: Sequence[float] = (),
+    seed: int = 0,
+) -> "Split":
+    """Split a dataset by unit, as `radstart split` does, and write the split with its audit.
+
+    Args:
+        dataset: a folder that ingest made.
+        name: of the split: `DATASET/splits/NAME.parquet` and its audit, `NAME.toml`.
+        shares: of the images, for train, validation and test, or train and test.
+        folds, repeats: folds instead of parts; how often it is drawn anew.
+        unit: what the unit must be; "auto" = the patient, else the exam, series or alike pictures.
+        group_column: column of which every value stays on one side: a site, a scanner.
+        stratify: columns shared out alike; None = the label and all findings, () = none.
+        budgets: shares of the training units that columns mark, nested.
+
+    Returns: the split; `.rows` is its table, `.audit` what was counted.
+    Raises: RadstartError, anything that a person can mend.
+    """
+    from radstart.dataset import SplitSpec, split_dataset
+
+    spec = SplitSpec(
+        name=name,
+        shares=tuple(map(float, shares)),
+        folds=folds,
+        repeats=repeats,
+        unit=unit,
+        group_column=group_column,
+        stratify=None if stratify is None else tuple(stratify),
+        budgets=tuple(map(float, budgets)),
+        seed=seed,
+    )
+    return split_dataset(Path(dataset), spec)
+
+
+def open_split(dataset: str | Path, name: str = "split") -> "Split":
+    """Open a split of a dataset.
+
+    Raises:
+        RadstartError: none of that name.
+    """
+    from radstart.dataset import open_split as opened
+
+    return opened(Path(dataset), name)
 
 
 def compare(

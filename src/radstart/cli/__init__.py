@@ -14,6 +14,7 @@ from radstart.cli.compare import compare
 from radstart.cli.demo import demo
 from radstart.cli.ingest import ingest
 from radstart.cli.report import report
+from radstart.cli.split import split
 from radstart.cli.stats import stats
 from radstart.cli.status import status
 from radstart.cli.weights import weights
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(compare)
 app.command()(report)
 app.command()(status)
+app.command()(split)
 app.command()(demo)
 app.command()(ingest)
 app.add_typer(stats, name="stats")

@@ -6,6 +6,8 @@ from radstart.dataset.copies import channel_statistics, working_copy
 from radstart.dataset.hashes import perceptual_hash, perceptual_hashes
 from radstart.dataset.parts import PARTS, Parts, assign_parts
 from radstart.dataset.similar import Similar, similar_hashes
+from radstart.dataset.split import Split, open_split, split_dataset
+from radstart.dataset.split_spec import SplitSpec
 from radstart.dataset.store import Dataset, open_dataset, save_dataset
 from radstart.dataset.tables import MORE_SCHEMA, ROW_SCHEMA, TARGET, natural, text
 from radstart.dataset.units import Units, count_duplicates, find_units
@@ -21,6 +23,8 @@ __all__ = [
     "Leakage",
     "Parts",
     "Similar",
+    "Split",
+    "SplitSpec",
     "Units",
     "assign_parts",
     "audit",
@@ -30,11 +34,13 @@ __all__ = [
     "find_units",
     "natural",
     "open_dataset",
+    "open_split",
     "perceptual_hash",
     "perceptual_hashes",
     "resolve",
     "save_dataset",
     "similar_hashes",
+    "split_dataset",
     "square_views",
     "text",
     "working_copy",

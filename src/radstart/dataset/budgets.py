@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from radstart.core.errors import RadstartError
 from radstart.core.random import stream
 from radstart.dataset.parts import Parts
-from radstart.dataset.strata import Counts, count_classes
+from radstart.dataset.strata import count_classes
 from radstart.dataset.tables import Strings, among
 from radstart.dataset.units import Units
 
@@ -46,11 +46,11 @@ def draw_budget(
     for part, keep in _KEEP.items():
         rows = parts.part == part
         names, _, counts = count_classes(units.unit[rows], labels[rows])
-        order = _order(counts, keep, stream(seed, "budget", part))
+        order = first_units(counts > 0, keep, stream(seed, "budget", part))
         covered = (np.cumsum(counts[order] > 0, axis=0) > 0).all(axis=1)
         needed = int(np.argmax(covered)) + 1
         smallest = max(smallest, _smallest(needed, len(names)))
-        taken = names[order[: _number(budget, len(names))]]
+        taken = names[order[: budget_units(budget, len(names))]]
         used |= rows & among(units.unit, taken)
     if budget < smallest:
         raise RadstartError(
@@ -62,7 +62,8 @@ def draw_budget(
     return used
 
 
-def _number(budget: float, n_units: int) -> int:
+def budget_units(budget: float, n_units: int) -> int:
+    """Return how many of the first units a budget takes."""
     return max(1, math.floor(budget * n_units + 0.5))
 
 
@@ -71,24 +72,24 @@ def _smallest(needed: int, n_units: int) -> float:
     if needed <= 1:
         return 0.0
     thousandths = math.ceil((needed - 0.5) / n_units * 1000)
-    while _number(thousandths / 1000, n_units) < needed:
+    while budget_units(thousandths / 1000, n_units) < needed:
         thousandths += 1
     return thousandths / 1000
 
 
-def _order(counts: Counts, keep: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def first_units(has: NDArray[np.bool_], keep: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Order units so that every prefix is stratified, `keep` units of every class first.
 
-    A unit's stratum is the rarest of its classes. Unit r of a stratum of n stands at (r + u) / n,
-    u uniform for each stratum: systematic sampling in every prefix.
+    `has` says which classes a unit has, (U, C). A unit's stratum is the rarest of its classes. Unit
+    r of a stratum of n stands at (r + u) / n, u uniform for each stratum: systematic sampling in
+    every prefix.
     """
-    has = counts > 0
     with_class = has.sum(axis=0)
-    stratum = np.where(has, with_class, len(counts) + 1).argmin(axis=1)
-    start = rng.random((counts.shape[1],))
-    shuffled = rng.permutation(len(counts))
-    place = np.zeros(len(counts))
-    for label in range(counts.shape[1]):
+    stratum = np.where(has, with_class, len(has) + 1).argmin(axis=1)
+    start = rng.random((has.shape[1],))
+    shuffled = rng.permutation(len(has))
+    place = np.zeros(len(has))
+    for label in range(has.shape[1]):
         members = shuffled[stratum[shuffled] == label]
         place[members] = (np.arange(len(members)) + start[label]) / max(len(members), 1)
     order = np.argsort(place, kind="stable")

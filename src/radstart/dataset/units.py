@@ -1,7 +1,8 @@
 """The unit: what is resampled and kept on one side of a split.
 
-The patient where one is given, else the exam, else the group of identical pictures. Identical
-pictures join their units, also under two patient ids.
+The patient where one is given, else the exam, else the series or volume, else the group of
+identical or nearly identical pictures. Identical pictures join their units, also under two patient
+ids. Which rows belong together is decided in `grouping`.
 """
 
 from collections import Counter
@@ -11,9 +12,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
+from radstart.dataset.grouping import KINDS, Grouping, Keys, group_rows
 from radstart.dataset.tables import Strings, codes, natural, text
 
 
@@ -22,8 +22,8 @@ class Units:
     """The unit of every row.
 
     Attributes:
-        unit: names, object array (N,): a patient id, "exam ID" or "image PATH".
-        kind: "patient", "exam", "duplicate group" or "mixed", over the labelled rows.
+        unit: names, object array (N,): a patient id, "exam ID", "series ID" or "image PATH".
+        kind: "patient", "exam", "series", "duplicate group" or "mixed", over the labelled rows.
         patients_known: every labelled row has a patient.
         joined: pairs of patient ids that an identical picture made one unit.
     """
@@ -35,46 +35,61 @@ class Units:
 
 
 def find_units(rows: pd.DataFrame) -> Units:
-    """Find the unit of every row from `patient`, `exam`, `content` and `image`.
+    """Find the unit of every row from `patient`, `exam`, `series`, `near`, `content` and `image`.
 
-    An empty patient counts as absent for that row only; such a row takes the patient of its exam
-    where that exam belongs to exactly one patient. A unit is named by its smallest patient id,
-    else by its smallest exam, else by its first image.
+    The rules are those of `grouping`; columns that are not there are not known. A unit is named by
+    its smallest patient id, else by its smallest exam, else series, else by its first image.
     """
-    patient, exam, content = (text(rows, name) for name in ("patient", "exam", "content"))
-    image, label = text(rows, "image"), text(rows, "label")
-    patient = _patients_by_exam(patient, exam)
-    kinds = np.where(patient != "", 0, np.where(exam != "", 1, 2))
-    content = np.where(content != "", content, image)
-    names = np.where(kinds == 0, patient, np.where(kinds == 1, "exam " + exam, "image " + image))
-    group_keys = np.where(kinds == 2, content, names)
-    keyed = np.array([f"{k}{key}" for k, key in zip(kinds, group_keys, strict=True)], object)
-
-    groups, group = codes(keyed)
-    contents, picture = codes(content)
-    nodes = len(groups) + len(contents)
-    edges = (np.ones(len(rows)), (group, len(groups) + picture))
-    _, component = connected_components(coo_matrix(edges, shape=(nodes, nodes)), directed=False)
-    of_row = component[group] if len(rows) else np.zeros(0, np.intp)
+    columns = {name: text(rows, name) for name in ("patient", "exam", "series", "near")}
+    volume = text(rows, "volume")
+    volume = np.where(volume != "", "volume " + volume, "")
+    columns["series"] = np.where(columns["series"] != "", columns["series"], volume)
+    known = {name: _coded(values) for name, values in columns.items()}
+    content, image, label = text(rows, "content"), text(rows, "image"), text(rows, "label")
+    picture = codes(np.where(content != "", content, "image " + image))[1]
+    none = np.full(len(rows), -1, np.int64)
+    found = group_rows(Keys(**known, picture=picture, column=none))
 
     best: dict[int, tuple[int, tuple[tuple[int, int, str], ...], str]] = {}
-    for where, kind, name in zip(of_row.tolist(), kinds.tolist(), names, strict=True):
+    names = _names(columns, found, image)
+    for where, kind, name in zip(found.unit.tolist(), found.row_kind.tolist(), names, strict=True):
         key = (kind, natural(name), name)
         if where not in best or key < best[where]:
             best[where] = key
-    unit = np.array([best[where][2] for where in of_row.tolist()], object)
+    unit = np.array([best[where][2] for where in found.unit.tolist()], object)
 
     counted = label != ""
     counted = counted if counted.any() else np.ones(len(rows), bool)
-    unit_kind = {where: key[0] for where, key in best.items()}
-    found = {unit_kind[where] for where in of_row[counted].tolist()}
-    kind_name = ("patient", "exam", "duplicate group")[found.pop()] if len(found) == 1 else "mixed"
+    kinds = {KINDS[kind] for kind in found.kind[found.unit[counted]].tolist()}
     return Units(
         unit=unit,
-        kind=kind_name,
-        patients_known=bool(len(rows) and (patient[counted] != "").all()),
-        joined=_joined(patient, picture),
+        kind=kinds.pop() if len(kinds) == 1 else "mixed",
+        patients_known=bool(len(rows) and (found.keys.patient[counted] >= 0).all()),
+        joined=_joined(_of(columns["patient"], found.keys.patient), picture),
     )
+
+
+def _names(columns: dict[str, Strings], found: Grouping, image: Strings) -> list[str]:
+    """Return what each row would name its unit."""
+    named = [
+        _of(columns["patient"], found.keys.patient),
+        "exam " + _of(columns["exam"], found.keys.exam),
+        "series " + _of(columns["series"], found.keys.series),
+        "image " + image,
+    ]
+    return [named[kind][row] for row, kind in enumerate(found.row_kind.tolist())]
+
+
+def _coded(values: Strings) -> NDArray[np.int64]:
+    """Return the code of every value, -1 for "", the codes in the order of the values."""
+    names, code = codes(values)
+    return (code - (len(names) > 0 and names[0] == "")).astype(np.int64)
+
+
+def _of(values: Strings, code: NDArray[np.int64]) -> Strings:
+    """Return the values that codes of `_coded(values)` stand for, "" for -1."""
+    names = [name for name in codes(values)[0] if name]
+    return np.array([*names, ""], object)[code]
 
 
 def count_duplicates(rows: pd.DataFrame) -> tuple[int, int, int]:
@@ -88,16 +103,6 @@ def count_duplicates(rows: pd.DataFrame) -> tuple[int, int, int]:
             owners.setdefault(which, set()).add(who)
     across = sum(len(who) > 1 for who in owners.values())
     return len(groups), sum(times[name] for name in groups), across
-
-
-def _patients_by_exam(patient: Strings, exam: Strings) -> Strings:
-    owners: dict[str, set[str]] = {}
-    for who, which in zip(patient, exam, strict=True):
-        if who and which:
-            owners.setdefault(which, set()).add(who)
-    owner = {which: next(iter(who)) for which, who in owners.items() if len(who) == 1}
-    pairs = zip(patient, exam, strict=True)
-    return np.array([who or owner.get(which, "") for who, which in pairs], object)
 
 
 def _joined(patient: Strings, picture: NDArray[np.intp]) -> tuple[tuple[str, str], ...]:

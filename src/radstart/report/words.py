@@ -22,7 +22,12 @@ METRICS = {
     "brier": "Brier score",
     "ece": "Calibration error",
 }
-UNITS = {"patient": "patients", "exam": "exams", "duplicate group": "duplicate groups"}
+UNITS = {
+    "patient": "patients",
+    "exam": "exams",
+    "series": "series",
+    "duplicate group": "duplicate groups",
+}
 PARTS = {
     "split column": "given by the split column",
     "folds": "whole folds",
