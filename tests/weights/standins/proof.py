@@ -10,6 +10,10 @@ from torch import nn
 from radstart.weights import Convention, Receipt, load_weights
 
 
+LARGE = 400
+"""Pixels above which one image is compared: it takes seconds."""
+
+
 @dataclass(frozen=True)
 class Proof:
     """What one load of a stand-in showed.
@@ -38,9 +42,9 @@ def prove(standin: StandIn, folder: Path) -> Proof:
     images = torch.randn(shape, generator=torch.Generator().manual_seed(5)).split(1)
     with torch.inference_mode():
         theirs = torch.cat([features(image) for image in images])
-        ours = torch.cat([model(image) for image in images])
-    assert ours.shape == theirs.shape
+        ours = torch.cat([model(image) for image in images[: 1 if standin.size > LARGE else 2]])
+    assert ours.shape[1:] == theirs.shape[1:]
     largest = float(theirs.abs().max())
-    apart = float((ours - theirs).abs().max()) / largest
+    apart = float((ours - theirs[: len(ours)]).abs().max()) / largest
     spread = float((theirs[0] - theirs[1]).abs().max()) / largest
     return Proof(path, model, convention, receipt, apart, spread)
