@@ -36,8 +36,7 @@ def frames(path: Path, which: Sequence[int]) -> Iterator[Frame]:
     """
     with opened(path) as source:
         decode = reader(source)
-        with quiet():
-            left = ignored(source.header)
+        left = ignored(source.header)
         for index in which:
             stored = decode(index)
             with quiet():

@@ -103,9 +103,9 @@ def rescaled(
     low, high = _range(stored, layout)
     if rescale.table is not None:
         table = rescale.table
-        kind = np.min_scalar_type(2**table.bits - 1)
+        entry = np.min_scalar_type(2**table.bits - 1)
         at = np.clip(stored.astype(np.int64) - table.first, 0, len(table.values) - 1)
-        return table.values.astype(kind)[at], (0.0, float(2**table.bits - 1))
+        return table.values.astype(entry)[at], (0.0, float(2**table.bits - 1))
     slope, intercept = rescale.line or (1.0, 0.0)
     ends = sorted((low * slope + intercept, high * slope + intercept))
     limits = (float(ends[0]), float(ends[1]))
@@ -113,7 +113,10 @@ def rescaled(
         return stored, limits
     if slope.is_integer() and intercept.is_integer() and max(map(abs, limits)) < 2**62:
         small = limits[0] >= -(2**31) and limits[1] < 2**31
-        values = stored.astype(np.int32 if small else np.int64)
+        kind = np.dtype(np.int32 if small else np.int64)
+        if slope == 1:
+            return np.add(stored, kind.type(intercept), dtype=kind, casting="unsafe"), limits
+        values = stored.astype(kind)
         np.multiply(values, int(slope), out=values)
         np.add(values, int(intercept), out=values)
         return values, limits
