@@ -56,6 +56,15 @@ def test_a_patient_and_an_exam_of_one_name_stay_apart():
     assert len(set(find_units(table(patient=["7", None], exam=[None, "7"])).unit)) == 2
 
 
+def test_minus_one_is_no_volume_and_no_group_of_alike_pictures():
+    rows = table(volume=[-1, -1, 0, 0, -1], near=[-1, 2, -1, -1, 2])
+    assert find_units(rows).unit.tolist() == [
+        *("image i000.png", "image i001.png", "series volume 0", "series volume 0"),
+        "image i001.png",
+    ]
+    assert find_units(table(volume=[-1, -1], near=[-1, -1])).kind == "duplicate group"
+
+
 few = st.sampled_from([None, "1", "2", "3", "10"])
 
 

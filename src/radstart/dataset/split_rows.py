@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from radstart.core.errors import RadstartError, nearest
 from radstart.core.files import os_reason
 from radstart.dataset.grouping import Codes, Keys
-from radstart.dataset.tables import natural
+from radstart.dataset.tables import NUMBERED, natural
 
 BINS = 5  # quantiles of a number with many values
 MOST_VALUES = 10  # of a number that is taken as it stands
@@ -56,7 +56,10 @@ def open_rows(path: Path) -> pq.ParquetFile:
 
 
 def coded(rows: pq.ParquetFile, column: str) -> Coded:
-    """Return a column; null, NaN and "" are nothing, and so is a column that is not there."""
+    """Return a column; null, NaN and "" are nothing, and so is a column that is not there.
+
+    So is -1 in `NUMBERED`, the numbers that ingest gives.
+    """
     n = rows.metadata.num_rows
     if column not in rows.schema_arrow.names:
         return Coded(nothing(n), pa.array([], pa.string()))
@@ -69,6 +72,9 @@ def coded(rows: pq.ParquetFile, column: str) -> Coded:
     values = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
     code = values.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
     names = values.dictionary
+    if column in NUMBERED:
+        negative = pc.less(names, 0).to_numpy(zero_copy_only=False)
+        code = np.where(np.append(negative, True)[code], -1, code)
     if pa.types.is_large_string(names.type) or pa.types.is_string(names.type):
         empty = pc.index(names, "").as_py()
         code = np.where(code == empty, -1, code) if empty >= 0 else code

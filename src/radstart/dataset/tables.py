@@ -39,6 +39,9 @@ MORE_SCHEMA = pa.schema(
 )
 """Columns since schema 2; null in a dataset of schema 1."""
 
+NUMBERED = ("volume", "slice", "near")
+"""Columns of numbers that ingest gives: -1 = none."""
+
 TARGET = "target."
 """How the names of further columns begin: one finding or number each, float64, NaN = unknown."""
 
@@ -95,12 +98,16 @@ def read_table(path: Path, schema: pa.Schema, more: pa.Schema | None = None) -> 
 
 
 def text(rows: pd.DataFrame, column: str) -> Strings:
-    """Return a column as an object array (N,) of str; null or an absent column gives ""."""
+    """Return a column as an object array (N,) of str; null or an absent column gives "".
+
+    So does -1 in a column of `NUMBERED`.
+    """
     if column not in rows:
         return np.full(len(rows), "", object)
     values = rows[column].to_numpy(dtype=object)
     values = np.where(pd.isna(values), "", values)
-    return np.array([str(value) for value in values], object)
+    texts = np.array([str(value) for value in values], object)
+    return np.where(texts == "-1", "", texts) if column in NUMBERED else texts
 
 
 def codes(values: Strings) -> tuple[Strings, NDArray[np.intp]]:
