@@ -150,6 +150,12 @@ def test_interleaved_echoes_come_apart():
     assert sets(rows, group(rows)) == [tuple(ids[:6]), tuple(ids[6:])]
 
 
+def test_the_instance_number_leads_not_the_identifier():
+    rows = joined(slab(range(4), start=5), slab(range(4), start=1))
+    ids = rows["image_id"].tolist()
+    assert sets(rows, group(rows)) == [tuple(ids[4:]), tuple(ids[:4])]
+
+
 def test_two_places_in_one_plane_come_apart():
     rows = joined(
         slab(range(6), instance=lambda i: 2 * i + 1),
