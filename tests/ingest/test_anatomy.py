@@ -103,6 +103,7 @@ TILTED = (1.0, 0, 0, 0, float(np.cos(0.7)), float(np.sin(0.7)))
         ({"modality": "DX", "description": "Thorax p.a."}, ("pa", "description")),
         ({"modality": "DX", "description": "W033 Thorax a.p."}, ("ap", "description")),
         ({"modality": "CR", "protocol": "Knie seitlich"}, ("lateral", "protocol")),
+        ({"modality": "DX", "orientation": COR, "description": "pa"}, ("pa", "description")),
         ({"modality": "MG", "view": "MLO"}, ("mlo", "view")),
         ({"modality": "MG", "description": "RCC"}, ("cc", "description")),
         ({"modality": "MG", "view": "XCCL"}, ("xcc", "view")),

@@ -9,7 +9,6 @@ from torch import nn
 
 from radstart.weights import Convention, Receipt, load_weights
 
-
 LARGE = 400
 """Pixels above which one image is compared: it takes seconds."""
 
