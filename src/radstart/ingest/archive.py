@@ -189,7 +189,8 @@ def _source(spec: IngestSpec, items: Sequence[Item], table: Table | None) -> Sou
     """Return the files that are read, with what the table says of them."""
     listed = [item for item in items if not item.reason]
     rejected = [Rejected(0, printable(i.path), i.reason, i.remedy) for i in items if i.reason]
-    name = printable(spec.sources[0].resolve().name)
+    named_by = spec.sources[0] if spec.keep_ids else spec.out  # a folder may be named by a patient
+    name = printable(named_by.resolve().name)
     if table is None:
         folders = spec.labels == FOLDERS
         wanted = [_wanted(spec, item, _label_of(item) if folders else {}) for item in listed]

@@ -3,6 +3,7 @@
 All give the same: every task writes its own files, named by what they were made from.
 """
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -73,14 +74,14 @@ def _in_ray(engine: Engine, work: Work, tasks: Iterable[Any]) -> Iterator[tuple[
     tasks done again elsewhere.
     """
     try:
-        import ray  # type: ignore[import-not-found]
+        import ray
     except ImportError as error:
         raise RadstartError(
             "is not installed", "--engine ray", "no module ray", "pip install 'radstart[ray]'"
         ) from error
     started = not ray.is_initialized()
     if started:
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     remote = ray.remote(num_cpus=1, max_retries=5)(_one)
     todo, running = iter(enumerate(tasks)), dict[Any, int]()
     most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))

@@ -105,8 +105,7 @@ def build(
             if held is None or held.facts.get("source") != mark:
                 (out / "dataset.toml").unlink(missing_ok=True)  # of one that gives way
                 shutil.rmtree(out / "cache", ignore_errors=True)
-                remove_leftovers(out / WORK)
-                remove_leftovers(out)
+                _clear(out)
                 with _tidied(out) if tidy else nullcontext():
                     _make(out, source, reading, names, check, mark, progress)
     except OSError as error:
@@ -114,18 +113,33 @@ def build(
             "cannot write the dataset", str(out), os_reason(error), "free space or choose --out"
         ) from error
     finally:
+        _clear(out)
         with suppress(OSError, RadstartError):
             claims.close()
         if (out / "dataset.toml").exists():
             shutil.rmtree(out / WORK, ignore_errors=True)
-        for folder in (out / WORK, out, *made):  # leave no empty ones; stops at one in use
+        for folder in (
+            out / "pixels",
+            out / "masks",
+            out / WORK,
+            out,
+            *made,
+        ):  # leave no empty ones; stops at one in use
             try:
                 folder.rmdir()
             except FileNotFoundError:
                 continue
             except OSError:
-                break
+                if folder.parent != out:
+                    break
     return open_dataset(out)
+
+
+def _clear(out: Path) -> None:
+    """Remove what killed processes left half-written."""
+    for folder in (out / WORK, out / "pixels", out / "masks", out):
+        with suppress(OSError):
+            remove_leftovers(folder)
 
 
 @contextmanager

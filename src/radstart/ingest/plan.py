@@ -14,7 +14,7 @@ from radstart.ingest.work import FilePart, PartTask, Recipe, ScanTask
 
 SCAN_FILES = 256  # files of one scan table
 PART_IMAGES = 256  # images of one shard
-VERSION = "2"  # part of every name of a part: raise it when the same files are read otherwise
+VERSION = "3"  # part of every name of a part: raise it when the same files are read otherwise
 
 
 @dataclass(frozen=True)

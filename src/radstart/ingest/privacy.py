@@ -11,6 +11,19 @@ from radstart.core.files import os_reason
 
 _DIGITS = 16  # of 64 bits: two of a million names agree with a chance of 3 in 100 million
 _KEY_BYTES = 32
+_CODES = """
+    AR AS ASMT AU BDUS BI BMD CD CF CFM CP CR CS CT CTPROTOCOL DD DF DG DM DMS DS DX EC ECG EEG EMG
+    EOG EPS ES FA FID FS GM HC HD IO IOL IVOCT IVUS KER KO LEN LP LS M3D MA MC MG MR MS NEARIR NM
+    OAM OCT OP OPM OPR OPT OPTBSV OPTENF OPV OSS OT PA PLAN POS PR PT PX REG RESP RF RG RTDOSE
+    RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN RTSTRUCT RWV SC SEG SM SMR SR SRF ST STAIN TEXT
+    TG US VA VF XA XAPROTOCOL XC XR
+"""
+"""Modalities: the defined terms of DICOM PS3.3 C.7.3.1.1.1 with the retired ones, and XR."""
+_KINDS = """
+    ORIGINAL DERIVED PRIMARY SECONDARY AXIAL LOCALIZER LOCALISER SCOUT SCANOGRAM TOPOGRAM SURVIEW
+    MIXED VOLUME RESAMPLED MPR REFORMATTED PROJECTION MIP MINIP OTHER
+"""
+"""Words of an image type that are used as such."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +46,35 @@ class Names:
 
         Args:
             kind: "patient", "exam", "series", "image", "site": equal values of two kinds differ.
-            value: the identifier; blanks around it do not count.
+            value: the identifier; blanks around it count in names of images alone.
         """
-        value = value.strip()
+        value = value if kind == "image" else value.strip()
         if not value or self.kept:
             return value
-        state = hashlib.blake2b(f"{kind}\0{value}".encode(errors="surrogateescape"),
+        state = hashlib.blake2b(f"{kind}\0{value}".encode(errors="surrogatepass"),
                                 key=self.key, digest_size=_DIGITS // 2)  # fmt: skip
         return state.hexdigest()
+
+    def image_type(self, value: object) -> str | None:
+        r"""Return an image type of a header, e.g. "ORIGINAL\PRIMARY\AXIAL".
+
+        Words that are not known stay different from each other, and are hashes.
+        """
+        known = _KINDS.split()
+        words = str(value or "").strip().upper().split("\\")
+        shown = [word if word in known else self.of("kind", word) for word in map(str.strip, words)]
+        return "\\".join(shown) or None
 
     @property
     def fingerprint(self) -> str:
         """Return what tells two keys apart and gives neither away."""
         return self.of("key", "radstart") if self.key else "kept"
+
+
+def modality(value: object) -> str | None:
+    """Return a modality of a header; None where it is none of DICOM's terms."""
+    text = str(value or "").strip().upper()
+    return text if text in _CODES.split() else None
 
 
 def default_key_file() -> Path:

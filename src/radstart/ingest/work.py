@@ -6,7 +6,7 @@ with what lies there, and nothing is done twice.
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,13 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radstart.core.files import whole_file
+from radstart.core.errors import RadstartError
+from radstart.core.files import os_reason, whole_file
 from radstart.dataset import perceptual_hashes
 from radstart.ingest import anatomy
 from radstart.ingest.frames import Frame, Scan, Unreadable
 from radstart.ingest.meaning import Picture, Pixels, Rendering, render, render_mask
-from radstart.ingest.privacy import Names
+from radstart.ingest.privacy import Names, modality
 from radstart.ingest.readers import frames_of, kind_of, scan_of
+from radstart.ingest.workers import NOTHING
 
 Begin = Callable[[int], None]
 Bad = Mapping[int, str]
@@ -138,17 +140,15 @@ def scan_files(task: ScanTask, bad: Bad, begin: Begin) -> int:
     rows: list[dict[str, Any]] = []
     for place, (item, path) in enumerate(task.files):
         if place in bad:
-            rows.append({"item": item, "index": 0, "reason": bad[place], "remedy": AGAIN})
+            rows.append(_refused(item, 0, bad[place], AGAIN))
             continue
         begin(place)
         try:
             kind = kind_of(Path(path))
-            rows += _scanned(item, kind, scan_of(Path(path), kind), task.names)
-        except Unreadable as error:
-            rows.append({"item": item, "index": 0, "reason": error.reason, "remedy": error.remedy})
-        except MemoryError:
-            why = "needs more memory than a file may take"
-            rows.append({"item": item, "index": 0, "reason": why, "remedy": AGAIN})
+            rows += list(_scanned(item, kind, scan_of(Path(path), kind), task.names))
+        except Exception as error:
+            rows.append(_refused(item, 0, *_why(error)))
+    begin(NOTHING)
     _write(task, rows, SCAN_SCHEMA)
     return len(task.files)
 
@@ -169,9 +169,10 @@ def _scanned(item: int, kind: str, scan: Scan, names: Names) -> Iterator[dict[st
         }  # fmt: skip
         for name in ("patient", "exam", "series", "image_id", "site"):
             row[name] = names.of(name, _text(tags, name)) or None
-        for name in ("modality", "sex", "manufacturer", "split", "label", "image_type",
-                     "burned_in", "age", "thickness", "rows", "cols", "instance",
-                     "acquisition"):  # fmt: skip
+        row["modality"] = modality(tags.get("modality"))
+        row["image_type"] = names.image_type(tags.get("image_type"))
+        for name in ("sex", "manufacturer", "split", "label", "burned_in", "age", "thickness",
+                     "rows", "cols", "instance", "acquisition"):  # fmt: skip
             row[name] = tags.get(name)
         for name in ("orientation", "position"):
             value = tags.get(name)
@@ -188,16 +189,34 @@ def read_part(task: PartTask, bad: Bad, begin: Begin) -> int:
     """Read every image of a part, one after the other; return how many were asked for."""
     rows: list[dict[str, Any]] = []
     place = 0
+    _forget(task.table)  # before its shard changes
     with whole_file(task.shard) as pixels, pixels.open("wb") as shard:
         writer = _Shards(shard, masks := io.BytesIO())
         for file in task.files:
             rows += _read_file(task, file, bad, place, begin, writer)
             place += len(file.which)
+        begin(NOTHING)
     if masks.tell():
         with whole_file(task.masks) as temporary:
             temporary.write_bytes(masks.getbuffer())
+    else:
+        _forget(task.masks)
     _write(task, rows, PART_SCHEMA)
     return place
+
+
+def _forget(path: Path) -> None:
+    """Remove what an earlier call made of something else.
+
+    Raises:
+        RadstartError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RadstartError(
+            "cannot write", str(path), os_reason(error), "free space or choose --out"
+        ) from error
 
 
 def _read_file(
@@ -210,28 +229,45 @@ def _read_file(
             yield _refused(file.item, index, bad[place], AGAIN)
         else:
             wanted.append((place, index))
-    done = 0
-    try:
-        if wanted:
-            begin(wanted[0][0])
-            for frame in frames_of(Path(file.path), file.kind, [index for _, index in wanted]):
-                mask = frame.mask if not file.masks else _united(file, frame)
-                shaped = None if mask is None else render_mask(mask, task.recipe.rendering)
-                if not task.recipe.masked_only or (mask is not None and mask.any()):
-                    for picture in render(frame, _rendering(task.recipe, file, frame)):
-                        most = task.recipe.max_side
-                        yield writer.stored(file.item, frame.index, picture, shaped, most)
-                done += 1
-                if done < len(wanted):
-                    begin(wanted[done][0])
-    except Unreadable as error:
-        why = error.reason, error.remedy
-    except MemoryError:
-        why = "needs more memory than a file may take", AGAIN
-    else:
-        why = "ends before this image", AGAIN
-    for _, index in wanted[done:]:
-        yield _refused(file.item, index, *why)
+    found = _pictures(task.recipe, file, [index for _, index in wanted])
+    for done, (place, _) in enumerate(wanted):
+        begin(place)
+        try:
+            shown, mask, pictures = next(found)
+        except Exception as error:
+            for _, index in wanted[done:]:
+                yield _refused(file.item, index, *_why(error))
+            return
+        for picture in pictures:
+            yield writer.stored(file.item, shown, picture, mask, task.recipe.max_side)
+
+
+def _pictures(
+    recipe: Recipe, file: FilePart, which: Sequence[int]
+) -> Iterator[tuple[int, NDArray[np.uint8] | None, tuple[Picture, ...]]]:
+    """Yield index, mask and pictures of every image of a file; none without the mask it needs."""
+    for frame in frames_of(Path(file.path), file.kind, which):
+        mask = frame.mask if not file.masks else _united(file, frame)
+        shaped = None if mask is None else render_mask(mask, recipe.rendering)
+        left_out = recipe.masked_only and (mask is None or not mask.any())
+        pictures = () if left_out else render(frame, _rendering(recipe, file, frame))
+        yield frame.index, shaped, pictures
+
+
+def _why(error: Exception) -> tuple[str, str]:
+    """Return reason and remedy of what a file was refused for; never another's words.
+
+    What others' code says may quote a header; what it raises may be anything.
+    """
+    if isinstance(error, Unreadable):
+        return error.reason, error.remedy
+    if isinstance(error, MemoryError):
+        return "needs more memory than a file may take", AGAIN
+    if isinstance(error, StopIteration):
+        return "ends before this image", AGAIN
+    if isinstance(error, OSError):
+        return f"cannot be read: {os_reason(error)}", "make it readable"
+    return f"its reader fails ({type(error).__name__})", AGAIN
 
 
 def _rendering(recipe: Recipe, file: FilePart, frame: Frame) -> Rendering:

@@ -1,10 +1,12 @@
 """Work on files that are not trusted, in processes that may be killed: each file costs itself only.
 
 A task is a list of files worked on one after the other. The worker says which file it begins; where
-one takes too long, or the process dies of it, the process is replaced and the task begins again
-without that file, which has the reason instead.
+one takes too long, or the process dies of it twice, the process is replaced and the task begins
+again without that file, which has the reason instead. (Once may be an accident: somebody killed the
+process, another one filled the memory.)
 """
 
+import ctypes
 import importlib
 import multiprocessing
 import signal
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +28,13 @@ Bad = Mapping[int, str]
 """Place of a file in its task -> why it must not be touched."""
 Work = Callable[[Any, Bad, Callable[[int], None]], Any]
 """(task, files to leave out, say which file begins) -> a result that can be pickled."""
+NOTHING = -1
+"""Instead of a file: none is worked on; what they gave is written down."""
+DEATHS = 2
+"""Of processes at one file, until it is left out."""
+LOST = 3
+"""Of processes at no file, until the task is given up."""
+_DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 _GIB = 1 << 30
 
@@ -46,13 +55,22 @@ class Limits:
 
 
 @dataclass
+class _Given:
+    """A task on its way: its number, what it is, files to leave out, deaths by file."""
+
+    number: int
+    task: Any
+    bad: dict[int, str] = field(default_factory=dict)
+    deaths: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass
 class _Worker:
     process: subprocess.Popen[bytes]
     pipe: Connection
-    number: int = -1
-    file: int = -1
+    given: _Given
+    file: int = NOTHING
     since: float = 0.0
-    bad: dict[int, str] = field(default_factory=dict)
 
 
 def in_processes(
@@ -73,31 +91,30 @@ def in_processes(
         Exception: what `work` raised: a fault of ours, not of a file.
     """
     limits = limits or Limits()
-    todo: Iterator[tuple[int, Any]] = iter(enumerate(tasks))
-    again: deque[tuple[int, Any, dict[int, str]]] = deque()
-    running: dict[Connection, tuple[_Worker, Any]] = {}
+    todo = (_Given(number, task) for number, task in enumerate(tasks))
+    again: deque[_Given] = deque()
+    running: dict[Connection, _Worker] = {}
     idle: list[_Worker] = []
     try:
         while True:
             while len(running) < count:
-                given = _next(again, todo)
+                given = again.popleft() if again else next(todo, None)
                 if given is None:
                     break
-                worker = idle.pop() if idle else _start(work, limits)
-                number, task, bad = given
-                worker.number, worker.bad = number, bad
-                worker.file, worker.since = -1, time.monotonic()
-                worker.pipe.send((task, bad))
-                running[worker.pipe] = worker, task
+                worker = idle.pop() if idle else _start(work, limits, given)
+                running[worker.pipe] = worker
+                worker.given, worker.file, worker.since = given, NOTHING, time.monotonic()
+                with suppress(OSError):  # it died while idle: found below
+                    worker.pipe.send((given.task, given.bad))
             if not running:
                 return
-            for pipe in wait(list(running), timeout=_patience(running, limits)):
-                worker, task = running[pipe]  # type: ignore[index]
+            for pipe in wait(list(running), timeout=_patience(running.values(), limits)):
+                worker = running[pipe]  # type: ignore[index]
                 try:
                     kind, value = worker.pipe.recv()
                 except (EOFError, OSError):
                     del running[worker.pipe]
-                    again.append(_without(worker, task, _reason(worker), limits))
+                    again.append(_once_more(worker, _reason(worker), DEATHS, limits))
                     continue
                 worker.since = time.monotonic()
                 if kind == "file":
@@ -107,43 +124,42 @@ def in_processes(
                 idle.append(worker)
                 if kind == "error":
                     raise value
-                yield worker.number, value
+                yield worker.given.number, value
             now = time.monotonic()
-            for worker, task in list(running.values()):
+            for worker in list(running.values()):
                 if now - worker.since > limits.seconds:
                     del running[worker.pipe]
                     _kill(worker)
                     why = f"took longer than {limits.seconds:.0f} seconds"
-                    again.append(_without(worker, task, why, limits))
+                    again.append(_once_more(worker, why, 1, limits))
     finally:
-        for worker in [*idle, *(worker for worker, _ in running.values())]:
+        for worker in [*idle, *running.values()]:
             _kill(worker)
 
 
-def _next(
-    again: deque[tuple[int, Any, dict[int, str]]], todo: Iterator[tuple[int, Any]]
-) -> tuple[int, Any, dict[int, str]] | None:
-    if again:
-        return again.popleft()
-    given = next(todo, None)
-    return None if given is None else (*given, {})
-
-
-def _patience(running: Mapping[Connection, tuple[_Worker, Any]], limits: Limits) -> float:
-    first = min(worker.since for worker, _ in running.values())
+def _patience(running: Iterable[_Worker], limits: Limits) -> float:
+    first = min(worker.since for worker in running)
     return max(0.01, first + limits.seconds - time.monotonic() + 0.01)
 
 
-def _without(
-    worker: _Worker, task: Any, why: str, limits: Limits
-) -> tuple[int, Any, dict[int, str]]:
-    """Return the task again, the file at which its process ended left out."""
-    bad = {**worker.bad, worker.file: why}
-    if worker.file < 0 or worker.file in worker.bad or len(bad) > limits.most_bad:
+def _once_more(worker: _Worker, why: str, most: int, limits: Limits) -> _Given:
+    """Return a worker's task again; the file at which its process ended `most` times is left out.
+
+    Raises:
+        RadstartError: it ended too often at no file, or at too many files.
+    """
+    given = worker.given
+    given.deaths[worker.file] += 1
+    if worker.file == NOTHING:
+        most = LOST
+    if given.deaths[worker.file] < most:
+        return given
+    given.bad[worker.file] = why
+    if worker.file == NOTHING or len(given.bad) > limits.most_bad:
         raise RadstartError(
             "worker processes die", "", why, "free memory, or use fewer with --workers"
         )
-    return worker.number, task, bad
+    return given
 
 
 def _reason(worker: _Worker) -> str:
@@ -167,7 +183,7 @@ def _kill(worker: _Worker) -> None:
         worker.process.wait(5)
 
 
-def _start(work: Work, limits: Limits) -> _Worker:
+def _start(work: Work, limits: Limits, given: _Given) -> _Worker:
     """Start a fresh interpreter: it shares no memory, and runs nothing of the caller's script."""
     here, there = multiprocessing.Pipe()
     call = (
@@ -186,14 +202,16 @@ def _start(work: Work, limits: Limits) -> _Worker:
         ) from error
     finally:
         there.close()
-    return _Worker(process, here)
+    return _Worker(process, here, given)
 
 
 def serve(handle: int, module: str, name: str, memory: int) -> None:
     """Work on tasks until the pipe is closed: what a worker process runs.
 
-    Its own session keeps the terminal's Ctrl-C away from it; it ends when its pipe does.
+    Its own session keeps the terminal's Ctrl-C away from it; it ends when its pipe does, on Linux
+    also in the middle of a file when its parent does.
     """
+    _end_with_parent()
     pipe = Connection(handle)
     work = getattr(importlib.import_module(module), name)
     _limit(memory)
@@ -207,11 +225,21 @@ def serve(handle: int, module: str, name: str, memory: int) -> None:
             pipe.send(message)
 
 
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_DEATH_OF_PARENT, signal.SIGKILL)
+
+
 def _plain(error: Exception) -> Exception:
-    """Return an error that can be sent: with its trace as text where it is no RadstartError."""
+    """Return an error that can be sent: its trace where it is no RadstartError.
+
+    Its words are left out: they may quote a header.
+    """
     if isinstance(error, RadstartError):
         return error
-    return RuntimeError("".join(traceback.format_exception(error)))
+    trace = "".join(traceback.format_tb(error.__traceback__))
+    return RuntimeError(f"{type(error).__name__} in a worker process\n{trace}")
 
 
 def _limit(memory: int) -> None:
