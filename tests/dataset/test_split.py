@@ -273,6 +273,30 @@ def test_no_dataset_a_newer_one_and_a_broken_table_are_one_line(tmp_path):
     (tmp_path / "rows.parquet").write_bytes(b"PAR1 no PAR1")
     with pytest.raises(RadstartError, match="cannot read the table"):
         radstart.split(tmp_path)
+    pq.write_table(pa.table({"row": [0]}), tmp_path / "rows.parquet")
+    with pytest.raises(RadstartError, match=r"columns are missing.*image"):
+        radstart.split(tmp_path)
+
+
+def test_damaged_columns_are_one_line_and_leave_nothing(hospital):
+    """Bytes of every column chunk are changed: the names of images are read last, while writing."""
+    path = hospital / "rows.parquet"
+    whole = path.read_bytes()
+    group = pq.ParquetFile(path).metadata.row_group(5)
+    damaged = 0
+    for k in range(group.num_columns):
+        chunk = group.column(k)
+        if chunk.path_in_schema not in ("row", "image", "patient", "label", "content", "exam"):
+            continue
+        start = chunk.dictionary_page_offset or chunk.data_page_offset
+        bytes_ = bytearray(whole)
+        bytes_[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+        path.write_bytes(bytes_)
+        with pytest.raises(RadstartError, match="cannot read the table"):
+            radstart.split(hospital)
+        damaged += 1
+        assert not any((hospital / "splits").glob("*"))
+    assert damaged == 6
 
 
 def test_too_few_units(tmp_path):
@@ -384,6 +408,31 @@ def test_dealing_shares_rare_and_frequent_classes_alike(one_by_one, most, monkey
     assert np.abs(images - wanted).max() <= most
     drawn = np.random.default_rng(1).choice(3, 6000, p=shares)
     assert np.abs(held.by_part(drawn, 3) - wanted).max() > 80
+
+
+def test_folds_are_as_even_as_those_of_scikit_learn():
+    """One label, units of many sizes: the largest deviation of a class from its fifth, summed."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    ours = theirs = 0.0
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        n_units = int(rng.integers(100, 300))
+        unit = np.repeat(
+            np.arange(n_units), 1 + rng.geometric(rng.choice([0.1, 0.3, 0.8]), n_units)
+        )
+        own = rng.choice(4, n_units, p=rng.dirichlet(np.full(4, 2.0)))[unit]
+        label = np.where(rng.random(len(unit)) < 0.7, own, rng.integers(0, 4, len(unit)))
+        held = tally(unit, n_units, [label])
+        mine = deal_units(held, np.ones(5), stream(0, "x"))
+        other = np.zeros(n_units, int)
+        folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+        for k, (_, test) in enumerate(folds.split(np.zeros(len(unit)), label, unit)):
+            other[unit[test]] = k
+        images, others = held.by_part(mine, 5), held.by_part(other, 5)
+        ours += np.abs(images - images.sum(axis=0) / 5).max()
+        theirs += np.abs(others - others.sum(axis=0) / 5).max()
+    assert ours <= theirs
 
 
 def test_a_large_unit_is_made_up_for():

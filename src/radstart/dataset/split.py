@@ -77,35 +77,16 @@ def split_dataset(dataset: Path, spec: SplitSpec) -> Split:
     path = dataset / "splits" / f"{spec.name}.parquet"
     check_spec(spec)
     _check_name(path.with_suffix(".toml"), spec, facts)
-    rows = open_rows(dataset / "rows.parquet")
-    for column in spec.stratify or ():
-        check_column(rows, column, "--stratify")
-    if spec.group_column:
-        check_column(rows, spec.group_column, "--group-column")
-    keys, names = read_keys(rows, spec.group_column)
-    kept = kept_rows(rows)
-    found = group_rows(keys)
-    _check_unit(spec, found)
-    classes = [Classes(column, *classes_of(rows, column)) for column in _strata(rows, spec)]
-    used = np.flatnonzero(kept)
-    n_units = len(found.kind)
-    held = tally(found.unit[used], n_units, [one.code[used] for one in classes])
-    units_used = np.diff(held.start) > 0
-    _check_number(spec, found, int(units_used.sum()))
-    draws = [_draw(held, units_used, spec, turn) for turn in range(spec.repeats)]
-    labels = [str(k + 1) for k in range(spec.folds)] or list(PARTS_OF[len(spec.shares)])
-    assigned = Assigned(
-        keys, found, kept, classes, held, labels, bool(spec.folds), [part for part, _ in draws],
-        [budgets for _, budgets in draws],
-    )  # fmt: skip
-    audit = {
-        "schema": SPLIT_SCHEMA,
-        "dataset": {key: facts.get(key) for key in ("name", "content")},
-        "spec": {key: value for key, value in asdict(spec).items() if value is not None},
-        **described(assigned, spec.group_column),
-        "command": command(spec),
-    }
-    _write(path, rows, found, names, assigned, spec.group_column)
+    with open_rows(dataset / "rows.parquet") as rows:
+        assigned, names = _assigned(rows, spec)
+        audit = {
+            "schema": SPLIT_SCHEMA,
+            "dataset": {key: facts.get(key) for key in ("name", "content")},
+            "spec": _told(spec),
+            **described(assigned, spec.group_column),
+            "command": command(spec),
+        }
+        _write(path, rows, names, assigned, spec.group_column)
     write_toml(path.with_suffix(".toml"), audit)
     return open_split(dataset, spec.name)
 
@@ -128,6 +109,36 @@ def open_split(dataset: Path, name: str) -> Split:
     return Split(path, audit)
 
 
+def _assigned(rows: pq.ParquetFile, spec: SplitSpec) -> tuple[Assigned, Mapping[str, pa.Array]]:
+    """Return the split of some rows, and the names behind the keys of their units."""
+    for column in spec.stratify or ():
+        check_column(rows, column, "--stratify")
+    if spec.group_column:
+        check_column(rows, spec.group_column, "--group-column")
+    keys, names = read_keys(rows, spec.group_column)
+    kept = kept_rows(rows)
+    found = group_rows(keys)
+    _check_unit(spec, found)
+    classes = [Classes(column, *classes_of(rows, column)) for column in _strata(rows, spec)]
+    used = np.flatnonzero(kept)
+    held = tally(found.unit[used], len(found.kind), [one.code[used] for one in classes])
+    there = np.diff(held.start) > 0
+    _check_number(spec, int(there.sum()))
+    draws = [_draw(held, there, spec, turn) for turn in range(spec.repeats)]
+    labels = [str(k + 1) for k in range(spec.folds)] or list(PARTS_OF[len(spec.shares)])
+    assigned = Assigned(
+        keys, found, kept, classes, held, labels, bool(spec.folds),
+        [part for part, _ in draws], [budgets for _, budgets in draws],
+    )  # fmt: skip
+    return assigned, names
+
+
+def _told(spec: SplitSpec) -> dict[str, Any]:
+    """Return a spec as TOML has it: lists, and no key where there is no value."""
+    values = {key: value for key, value in asdict(spec).items() if value is not None}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
 def _facts(dataset: Path) -> dict[str, Any]:
     if not (dataset / "dataset.toml").is_file():
         raise RadstartError(
@@ -145,9 +156,8 @@ def _check_name(path: Path, spec: SplitSpec, facts: Mapping[str, Any]) -> None:
     if not path.is_file():
         return
     there = read_toml(path)
-    wanted = {key: value for key, value in asdict(spec).items() if value is not None}
-    wanted = {k: list(v) if isinstance(v, tuple) else v for k, v in wanted.items()}
-    if there.get("spec") == wanted and there.get("dataset", {}).get("content") == facts["content"]:
+    same = there.get("dataset", {}).get("content") == facts.get("content")
+    if same and there.get("spec") == _told(spec):
         return
     raise RadstartError(
         "another split of that name is there", str(path), str(there.get("command", "")),
@@ -182,7 +192,7 @@ def _check_unit(spec: SplitSpec, found: Grouping) -> None:
         )  # fmt: skip
 
 
-def _check_number(spec: SplitSpec, found: Grouping, n_units: int) -> None:
+def _check_number(spec: SplitSpec, n_units: int) -> None:
     needed = spec.folds or len(spec.shares)
     if n_units < needed:
         joined = f" that keep each {spec.group_column!r} on one side" if spec.group_column else ""
@@ -222,12 +232,12 @@ def _draw(
 def _write(
     path: Path,
     rows: pq.ParquetFile,
-    found: Grouping,
     names: Mapping[str, pa.Array],
     assigned: Assigned,
     column: str,
 ) -> None:
     """Write the table, a quarter of a million rows at a time."""
+    found = assigned.found
     places, units = _unit_names(rows, found, names, column)
     schema = pa.schema(
         [("row", pa.int64()), ("image", pa.string()), ("unit", pa.string())]

@@ -5,6 +5,7 @@ Nothing here makes a Python object per row: names stay in Arrow, identical pictu
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -41,15 +42,20 @@ class Coded:
     names: pa.Array
 
 
-def open_rows(path: Path) -> pq.ParquetFile:
-    """Open rows.parquet.
+@contextmanager
+def open_rows(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open rows.parquet for the block.
 
     Raises:
-        RadstartError: absent or damaged.
+        RadstartError: absent, damaged anywhere that is read, or without rows' numbers and images.
     """
     try:
         names = pq.read_schema(path).names
-        return pq.ParquetFile(path, read_dictionary=[name for name in names if name in _REPEATED])
+        if missing := sorted({"row", "image"} - set(names)):
+            raise RadstartError("columns are missing", str(path), ", ".join(missing), _AGAIN)
+        repeated = [name for name in names if name in _REPEATED]
+        with pq.ParquetFile(path, read_dictionary=repeated) as rows:
+            yield rows
     except (OSError, pa.ArrowException) as error:
         reason = os_reason(error) if isinstance(error, OSError) else str(error)
         raise RadstartError("cannot read the table", str(path), reason, _AGAIN) from error
@@ -143,11 +149,19 @@ def kept_rows(rows: pq.ParquetFile) -> NDArray[np.bool_]:
 
 def parts_of(rows: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield some columns, integers or text, a quarter of a million rows at a time."""
-    for batch in rows.iter_batches(_BATCH, columns=list(columns)):
+    batches = rows.iter_batches(_BATCH, columns=list(columns))
+    while batch := _next(batches):
         yield pa.RecordBatch.from_arrays(
             [part if pa.types.is_integer(part.type) else part.cast(pa.string()) for part in batch],
             names=batch.schema.names,
         )
+
+
+def _next(batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+    try:
+        return next(batches, None)
+    except (OSError, pa.ArrowException) as error:
+        raise RadstartError("cannot read the table", "rows.parquet", str(error), _AGAIN) from error
 
 
 def check_column(rows: pq.ParquetFile, column: str, option: str) -> None:

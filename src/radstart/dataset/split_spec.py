@@ -1,6 +1,7 @@
 """How a dataset is split: one value, the same from the command line and from Python."""
 
 import re
+import shlex
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -77,5 +78,5 @@ def command(spec: SplitSpec) -> str:
         value = getattr(spec, entry.name)
         if value != entry.default and not (entry.name == "shares" and spec.folds):
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words.append(f"--{entry.name.replace('_', '-')} {shown or repr('')}")
+            words.append(f"--{entry.name.replace('_', '-')} {shlex.quote(shown)}")
     return " ".join(words)
