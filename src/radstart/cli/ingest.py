@@ -95,24 +95,10 @@ def ingest(
     from radstart.ingest import ingest as make
 
     spec = IngestSpec(
-        sources=tuple(sources),
-        out=out,
-        labels=labels,
-        columns=dict(_pair(text) for text in column),
-        numbers=tuple(number),
-        all_files=all_files,
-        rendering=Rendering(
-            windows=_words(windows), stack=stack, depth=_depth(depth), shape=_words(shape)
-        ),
-        max_side=max_side,
-        slices=slices,
-        keep_ids=keep_ids,
-        key=key,
-        workers=workers,
-        engine=engine,
-        seconds=seconds,
-        memory=memory,
-    )
+        tuple(sources), out, labels, dict(_pair(text) for text in column), tuple(number), all_files,
+        Rendering(_words(windows), stack=stack, depth=_depth(depth), shape=_words(shape)),
+        max_side, slices, keep_ids, key, workers, engine, seconds, memory,
+    )  # fmt: skip
     for line in dataset_lines(make(spec, Progress(shown=True))):
         print(line)
 

@@ -93,10 +93,13 @@ def build(
     """
     mark = fingerprint(source, reading, names, more)
     held = _held(out)
-    if held is not None and (held.facts.get("source") == mark or not replace):
-        return held if held.facts.get("source") == mark else _compared(
-            held, source, reading, names, check, progress, more
-        )  # fmt: skip
+    if held is not None and held.facts.get("source") == mark:
+        if (out / WORK).exists():  # of a call that was killed when all was written
+            _clear(out)
+            shutil.rmtree(out / WORK, ignore_errors=True)
+        return held
+    if held is not None and not replace:
+        return _compared(held, source, reading, names, check, progress, more)
     made = [parent for parent in out.parents if not parent.exists()]
     claims = Claims(out / WORK / "claims")
     try:
