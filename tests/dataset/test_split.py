@@ -152,12 +152,12 @@ def test_a_known_patient_cannot_be_left_unused(hospital, unit):
 
 
 def test_a_unit_that_rows_lack_is_refused(tmp_path):
-    rows = pd.DataFrame({"label": ["a", "b"] * 20, "patient": ["p1", None, "p2", "p3"] * 10})
-    with pytest.raises(RadstartError, match="10 of 40 rows have no known patient"):
+    rows = pd.DataFrame({"label": ["a", "b"] * 20, "patient": ["p1", None, "", "p3"] * 10})
+    with pytest.raises(RadstartError, match="20 of 40 rows have no known patient"):
         radstart.split(write(tmp_path / "d", rows), unit="patient")
     split = radstart.split(tmp_path / "d")
     assert split.audit["unit"]["kind"] == "mixed"
-    assert "patient 30" in split.audit["unit"]["why"]
+    assert "patient 20" in split.audit["unit"]["why"]
     assert any("Patients unknown" in note for note in split.audit["notes"])
     near = pd.DataFrame({"label": ["a", "b"] * 20, "near": [k // 2 for k in range(40)]})
     with pytest.raises(RadstartError, match="known near-duplicate group"):
@@ -194,6 +194,26 @@ def test_identical_pictures_join_patients_and_alike_ones_do_not(tmp_path):
     assert any("near-duplicates stand in several" in note for note in split.audit["notes"])
     assert split.rows["unit"][9] == split.rows["unit"][0] == "p0"
     assert split.audit["unit"]["rows_that_have"]["identical_pictures"] == 80
+
+
+def test_fingerprints_of_any_length_are_compared_in_full(tmp_path):
+    rows = pd.DataFrame({"label": ["a", "b"] * 20})
+    rows["content"] = ["c1", "c10", *(f"c{k}" for k in range(100, 136)), "c1", None]
+    split = radstart.split(write(tmp_path / "d", rows))
+    assert split.audit["unit"]["rows_that_have"]["identical_pictures"] == 2
+    assert split.rows["unit"][38] == split.rows["unit"][0]
+    assert split.audit["unit"]["units"] == 39
+
+
+def test_a_small_budget_begins_with_a_unit_of_every_class(tmp_path):
+    rows = pd.DataFrame({"patient": [f"p{k}" for k in range(400)]})
+    rows["label"] = [f"rare {k}" if k < 6 else "common" for k in (np.arange(400) // 8)]
+    split = radstart.split(write(tmp_path / "d", rows), budgets=[0.05])
+    table = split.rows.assign(label=rows["label"])
+    for part, n in (("train", 14), ("validation", 3)):
+        marked = table[(table["part"] == part) & table["budget_0.05"]]
+        assert len(marked) == n
+    assert table[(table["part"] == "train") & table["budget_0.05"]]["label"].nunique() == 7
 
 
 def test_rows_that_are_not_kept_have_no_part(tmp_path):
@@ -326,10 +346,10 @@ def test_the_command_line_makes_what_python_makes(hospital, cli):
         assert err.count("\n") == 1
 
 
-few = st.sampled_from([None, "1", "2", "3", "10"])
+few = st.sampled_from([None, None, None, "1", "2", "3", "10"])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(few, few, few, few, few), min_size=1, max_size=25))
 def test_groups_are_those_of_the_rules_one_row_at_a_time(cells):
     """The arithmetic on codes, against rules applied until nothing changes."""
@@ -435,8 +455,10 @@ def test_folds_are_as_even_as_those_of_scikit_learn():
     assert ours <= theirs
 
 
-def test_a_large_unit_is_made_up_for():
+@pytest.mark.parametrize("one_by_one", [10_000, 50])
+def test_a_large_unit_is_made_up_for(one_by_one, monkeypatch):
     """One site with 60 % of all images goes to training; the others fill the rest."""
+    monkeypatch.setattr(dealing_module, "_ONE_BY_ONE", one_by_one)
     sizes = np.array([6000, *[1] * 4000])
     unit = np.repeat(np.arange(4001), sizes)
     held = tally(unit, 4001, [np.arange(10_000) % 2])

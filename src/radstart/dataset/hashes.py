@@ -63,10 +63,9 @@ def _thumbnail(pixels: Pixels) -> NDArray[np.float32]:
     if not height or not width:
         return np.zeros((_SIDE, _SIDE), np.float32)
     while min(height, width) >= _HALVED:  # four to one is several times faster than any other
-        image = np.ascontiguousarray(image[: height // 2 * 2, : width // 2 * 2])
+        image = image[: height // 2 * 2, : width // 2 * 2]
         height, width = height // 2, width // 2
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    image = np.ascontiguousarray(image)
     if height > _SIDE or width > _SIDE:  # where one side grows, AREA would leave out pixels
         smaller = (min(width, _SIDE), min(height, _SIDE))
         image = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
