@@ -13,6 +13,7 @@ from radstart import __version__
 from radstart.cli.compare import compare
 from radstart.cli.demo import demo
 from radstart.cli.ingest import ingest
+from radstart.cli.inspect import inspect
 from radstart.cli.report import report
 from radstart.cli.split import split
 from radstart.cli.stats import stats
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(compare)
+app.command()(inspect)
 app.command()(report)
 app.command()(status)
 app.command()(split)

@@ -1,6 +1,7 @@
 """The page of a study, `report.html`, and its tables, out of `facts.json`. Computes nothing.
 
-Other rooms use `render`, `write_report`, `write_comparison` and `write_detection_page`.
+Other rooms use `render`, `write_report`, `write_comparison`, `write_detection_page` and
+`write_inspection_page`.
 """
 
 from pathlib import Path
@@ -10,10 +11,17 @@ from radstart.core.errors import RadstartError
 from radstart.core.files import read_json, remove_leftovers, write_text
 from radstart.report.comparison import write_comparison
 from radstart.report.detection import write_detection_page
+from radstart.report.inspection import write_inspection_page
 from radstart.report.page import render
 from radstart.report.tables import FOLDER, paper_tables
 
-__all__ = ["render", "write_comparison", "write_detection_page", "write_report"]
+__all__ = [
+    "render",
+    "write_comparison",
+    "write_detection_page",
+    "write_inspection_page",
+    "write_report",
+]
 
 
 def write_report(study: Path, images: bool = True) -> Path:
