@@ -34,13 +34,20 @@ class Units:
     joined: tuple[tuple[str, str], ...]
 
 
-def find_units(rows: pd.DataFrame) -> Units:
+def find_units(rows: pd.DataFrame, *, near: bool = True) -> Units:
     """Find the unit of every row from `patient`, `exam`, `series`, `near`, `content` and `image`.
 
     The rules are those of `grouping`; columns that are not there are not known. A unit is named by
     its smallest patient id, else by its smallest exam, else series, else by its first image.
+
+    Args:
+        rows: of a dataset.
+        near: whether near-duplicates of unknown patients are one unit. They are a suspicion: a
+            split keeps them together, a study does not stop for them.
     """
     columns = {name: text(rows, name) for name in ("patient", "exam", "series", "near")}
+    if not near:
+        columns["near"] = np.full(len(rows), "", object)
     volume = text(rows, "volume")
     volume = np.where(volume != "", "volume " + volume, "")
     columns["series"] = np.where(columns["series"] != "", columns["series"], volume)

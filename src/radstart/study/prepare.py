@@ -170,7 +170,7 @@ def prepare(
         )
     dataset = _read(spec, folder, progress)
     task = TASKS[spec.task]
-    units = find_units(dataset.rows)
+    units = find_units(dataset.rows, near=False)
     parts = assign_parts(
         dataset.rows,
         units,
