@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from radstart.core.claims import Claims
@@ -27,7 +28,7 @@ from radstart.ingest.meaning import Rendering
 from radstart.ingest.plan import VERSION, Source, Wanted, part_tasks, scan_tasks
 from radstart.ingest.privacy import Names
 from radstart.ingest.slices import MASKED, arrange
-from radstart.ingest.work import Recipe, is_done, read_part, scan_files
+from radstart.ingest.work import SCAN_SCHEMA, Recipe, is_done, read_part, scan_files
 
 WORK = "work"
 
@@ -121,19 +122,14 @@ def build(
             claims.close()
         if (out / "dataset.toml").exists():
             shutil.rmtree(out / WORK, ignore_errors=True)
-        for folder in (
-            out / "pixels",
-            out / "masks",
-            out / WORK,
-            out,
-            *made,
-        ):  # leave no empty ones; stops at one in use
+        parts = out / "pixels", out / "masks"
+        for folder in (*parts, out / WORK, out, *made):  # leave no empty ones; stops at one in use
             try:
                 folder.rmdir()
             except FileNotFoundError:
                 continue
             except OSError:
-                if folder.parent != out:
+                if folder not in parts:
                     break
     return open_dataset(out)
 
@@ -265,19 +261,18 @@ def _scanned(
         shown.advance(len(wanted) - sum(len(task.files) for task in todo))
         for _, count in run(engine, scan_files, todo):
             shown.advance(count)
-    frames = [pq.read_table(task.table).to_pandas() for task in tasks]
-    if not frames:
-        raise RadstartError("no files to read", "", "0 files", "name a folder with images")
-    images: pd.DataFrame = pd.concat(frames, ignore_index=True)
+    tables = [SCAN_SCHEMA.empty_table(), *(pq.read_table(task.table) for task in tasks)]
+    images: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return images
 
 
 def _rejected(rows: pd.DataFrame, wanted: Sequence[Wanted]) -> list[Rejected]:
+    """Return a row per file and reason: of many images, with their number and the first of them."""
     found = []
-    for item, index, reason, remedy in zip(
-        rows["item"], rows["index"], rows["reason"], rows["remedy"], strict=True
-    ):
+    same = rows.groupby(["item", "reason", "remedy"], sort=False)["index"]
+    for (item, reason, remedy), first, count in same.agg(["min", "size"]).itertuples():
         name = printable(wanted[item].name)
-        name = f"{name}#{index:04d}" if index else name
-        found.append(Rejected(wanted[item].line, name, reason, remedy))
+        name = f"{name}#{first:04d}" if first else name
+        many = f" ({count} images)" if count > 1 else ""
+        found.append(Rejected(wanted[item].line, name, f"{reason}{many}", remedy))
     return found

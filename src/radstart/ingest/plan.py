@@ -1,6 +1,6 @@
 """From a scan of all files to parts: which images are read, together and in which order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from radstart.ingest.work import FilePart, PartTask, Recipe, ScanTask
 
 SCAN_FILES = 256  # files of one scan table
 PART_IMAGES = 256  # images of one shard
+_LONG = 4096  # of one file that is unpacked from its beginning
+_LONG_PIXELS = 1 << 28  # of these together
 VERSION = "3"  # part of every name of a part: raise it when the same files are read otherwise
 
 
@@ -89,6 +91,8 @@ def part_tasks(
 ) -> list[PartTask]:
     """Return the tasks that read all images, `PART_IMAGES` in a shard.
 
+    A file that has to be unpacked from its beginning is cut into few parts.
+
     Args:
         folder: of the dataset.
         work: where tables of parts lie.
@@ -99,9 +103,8 @@ def part_tasks(
     items = images["item"].to_numpy(np.int64)
     indexes = images["index"].to_numpy(np.int64)
     kinds = images["kind"].to_numpy(object)
-    tasks = []
-    for start in range(0, len(images), PART_IMAGES):
-        stop = min(start + PART_IMAGES, len(images))
+    tasks: list[PartTask] = []
+    for start, stop in _cuts(images):
         cuts = np.flatnonzero(np.diff(items[start:stop])) + start + 1
         files = []
         for low, high in zip([start, *cuts], [*cuts, stop], strict=True):
@@ -109,7 +112,7 @@ def part_tasks(
             masks = tuple(str(path) for path in wanted[item].masks)
             which = tuple(indexes[low:high].tolist())
             files.append(FilePart(item, str(wanted[item].path), str(kinds[low]), which, masks))
-        number = start // PART_IMAGES
+        number = len(tasks)
         made = [[f.path, wanted[f.item].size, wanted[f.item].when, f.kind, f.which, f.masks]
                 for f in files]  # fmt: skip
         key = digest([VERSION, made, [file.item for file in files], recipe.told()])
@@ -124,3 +127,21 @@ def part_tasks(
             )
         )
     return tasks
+
+
+def _cuts(images: pd.DataFrame) -> Iterator[tuple[int, int]]:
+    """Yield first and one after the last row of every part."""
+    items = images["item"].to_numpy(np.int64)
+    whole = images["kind"].isin(("arrays", "nifti", "nrrd")).to_numpy(bool)
+    pixels = images["rows"].fillna(0).to_numpy(float) * images["cols"].fillna(0).to_numpy(float)
+    ends = np.append(np.flatnonzero(np.diff(items)) + 1, len(items))  # one after each file
+    start = 0
+    while start < len(items):
+        stop = min(start + PART_IMAGES, len(items))
+        if stop < len(items) and items[stop] == items[stop - 1] and whole[stop]:
+            first = max(start, int(np.searchsorted(items, items[stop])))
+            end = int(ends[np.searchsorted(ends, stop, side="right")])
+            room = int(_LONG_PIXELS / max(1.0, pixels[stop]))
+            stop = max(stop, min(end, first + min(_LONG, room)))
+        yield start, stop
+        start = stop

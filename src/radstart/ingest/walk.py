@@ -50,7 +50,8 @@ def walk(sources: Sequence[Path], out: Path) -> list[Item]:
                 "is no file or folder", str(source),
                 "no such path" if not source.exists() else "something else", "correct the path",
             )  # fmt: skip
-        found += sorted(_below(number, os.path.realpath(source), skipped), key=_order)
+        below = sorted(_below(number, os.path.realpath(source), skipped), key=_order)
+        found += below or [Item(number, ".", 0, 0, "no file lies in it", "check the path")]
     return found
 
 

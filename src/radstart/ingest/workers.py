@@ -34,6 +34,7 @@ DEATHS = 2
 """Of processes at one file, until it is left out."""
 LOST = 3
 """Of processes at no file, until the task is given up."""
+_BETWEEN = 300.0  # seconds at the least to start, or to write down what files gave
 _DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 _GIB = 1 << 30
@@ -71,6 +72,11 @@ class _Worker:
     given: _Given
     file: int = NOTHING
     since: float = 0.0
+
+    def left(self, limits: Limits) -> float:
+        """Return the seconds until it takes too long."""
+        most = limits.seconds if self.file != NOTHING else max(limits.seconds, _BETWEEN)
+        return self.since + most - time.monotonic()
 
 
 def in_processes(
@@ -125,9 +131,8 @@ def in_processes(
                 if kind == "error":
                     raise value
                 yield worker.given.number, value
-            now = time.monotonic()
             for worker in list(running.values()):
-                if now - worker.since > limits.seconds:
+                if worker.left(limits) < 0:
                     del running[worker.pipe]
                     _kill(worker)
                     why = f"took longer than {limits.seconds:.0f} seconds"
@@ -138,8 +143,7 @@ def in_processes(
 
 
 def _patience(running: Iterable[_Worker], limits: Limits) -> float:
-    first = min(worker.since for worker in running)
-    return max(0.01, first + limits.seconds - time.monotonic() + 0.01)
+    return max(0.0, min(worker.left(limits) for worker in running)) + 0.01
 
 
 def _once_more(worker: _Worker, why: str, most: int, limits: Limits) -> _Given:
