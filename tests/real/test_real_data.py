@@ -29,7 +29,7 @@ pytestmark = [
 def read(tmp_path, name, **options):
     out = tmp_path / name
     dataset = ingest_folder(DATA / name, out, labels=Path("labels.csv"), **options)
-    units = find_units(dataset.rows)
+    units = find_units(dataset.rows, near=False)
     return dataset, units, assign_parts(dataset.rows, units, seed=0)
 
 
