@@ -3,7 +3,6 @@
 import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from radstart.core.files import read_json
@@ -32,11 +31,11 @@ def ingested(folder, name, image="image", mask=None, targets=(), **columns):
     for line, row in enumerate(rows, 2):
         path = DATA / name / row[image]
         values = {m: row.get(c) or "" for m, c in {**COLUMNS, **columns}.items()}
+        values |= {f"target.{name}": row[name] for name in targets}
         masks = tuple(DATA / name / m for m in (row[mask] or "").split(";") if m) if mask else ()
         size = path.stat().st_size
         wanted.append(Wanted(path, row[image], 0, size, 0, line, values, masks))
-    known = {t: [float(row[t]) if row[t] else np.nan for row in rows] for t in targets}
-    source = Source(tuple(wanted), (), name, "label", targets=known)
+    source = Source(tuple(wanted), (), name, "label", targets=tuple(targets))
 
     def check(rows, rejected):
         return tuple(sorted(set(rows["label"]) - {""})), rows, rejected

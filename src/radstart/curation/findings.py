@@ -32,6 +32,10 @@ def _n(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def _named(division: str) -> str:
+    return division if division.startswith("splits/") else f"the {division}"
+
+
 def _certain(facts: Facts) -> Iterator[Finding]:
     conflicts = facts["label_conflicts"]
     if conflicts:
@@ -49,7 +53,7 @@ def _certain(facts: Facts) -> Iterator[Finding]:
             rest = one["units"]
             said = " and ".join(counted) or _n(rest, "unit")
             stands = "stands" if said.startswith("1 ") and len(counted) < 2 else "stand"
-            words = f"{said} {stands} in several parts of the {one['division']} "
+            words = f"{said} {stands} in several parts of {_named(one['division'])} "
             words += f"({one['images']:,} images in all)."
             yield "blocking", "units_in_several_parts", rest, words
     against = facts["against"]
@@ -83,7 +87,7 @@ def _copied(facts: Facts) -> Iterator[Finding]:
         others = [pair for pair in one["pairs"] if not pair["same_unit"]]
         if others:
             words = f"{_n(len(others), 'pair')} of nearly identical pictures in different parts "
-            words += f"of the {one['division']}, beside what is named above."
+            words += f"of {_named(one['division'])}, beside what is named above."
             yield "warning", "near_duplicates_across_parts", len(others), words
     groups = facts["near_duplicate_groups"]
     if groups:

@@ -83,12 +83,16 @@ def inspect_dataset(
 
 
 def units_of(dataset: Dataset) -> Units:
-    """Return the units of a dataset; blank pictures join nobody, though they are identical."""
+    """Return the units of a dataset: what surely belongs together.
+
+    Near-duplicates by hash alone do not make a unit here, and blank pictures join nobody though
+    they are identical.
+    """
     rows = dataset.rows
     empty = ~copies.has_content(rows)
     if empty.any():
         rows = rows.assign(content=np.where(empty, "", text(rows, "content")))
-    return find_units(rows)
+    return find_units(rows, near=False)
 
 
 def _opened(path: Path) -> Dataset:

@@ -20,7 +20,7 @@ PAGE = "inspection.html"
 SETS = 12  # groups, pairs or single images of one kind that are shown
 MOST = 60  # rows of a table
 TELLS, WEAK = Arm("tells", 2), Arm("weak", 0)
-GROUP = 6  # pictures of one group
+FIRST = 3  # names of images that show the same
 PLAIN = ("origin", "dtype", "channels")  # not worth a line where all images agree
 
 
@@ -106,16 +106,27 @@ def _sets(found: Sequence[Facts] | None, beside: str, shown: Mapping[str, str]) 
     for one in found[:SETS]:
         images = list(one.get("images") or [])
         said = list(one.get(beside) or [""] * len(images)) if beside else [""] * len(images)
-        any_of_it = next((shown[image] for image in images if image in shown), None)
-        same = any_of_it if "correlation" not in one else None  # identical: one picture is all
+        if "correlation" not in one:  # identical: one picture is all
+            picture = next((shown[image] for image in images if image in shown), None)
+            sets.append({**one, "picture": picture, "named": _named(images, said)})
+            continue
         tiles = [
-            {"image": image, "said": text, "picture": shown.get(image) or same}
+            {"image": image, "said": text, "picture": shown.get(image)}
             for image, text in zip(images, said, strict=False)
         ]
-        sets.append(
-            {**one, "how": _how(one), "tiles": _varied(tiles), "more": max(0, len(tiles) - GROUP)}
-        )
+        sets.append({**one, "how": _how(one), "tiles": tiles})
     return {"sets": sets, "all": found[:MOST], "count": len(found)}
+
+
+def _named(images: Sequence[Any], said: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return what is said of the images of one picture, each with its first images."""
+    own: dict[Any, list[Any]] = {}
+    for image, text in zip(images, said, strict=False):
+        own.setdefault(text, []).append(image)
+    return [
+        {"said": text, "images": names[:FIRST], "more": max(0, len(names) - FIRST)}
+        for text, names in own.items()
+    ]
 
 
 def _how(one: Facts) -> str:
@@ -135,15 +146,6 @@ def _how(one: Facts) -> str:
     return ", ".join(said)
 
 
-def _varied(tiles: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the first tiles, at least one of everything that is said beside them."""
-    first: dict[Any, dict[str, Any]] = {}
-    for tile in tiles:
-        first.setdefault(tile["said"], tile)
-    rest = [tile for tile in tiles if tile not in first.values()]
-    return [*first.values(), *rest][:GROUP]
-
-
 def _division(one: Facts, facts: Mapping[str, Any], shown: Mapping[str, str]) -> dict[str, Any]:
     name = one.get("division")
     copies = [d for d in facts.get("duplicates_across_parts") or [] if d.get("division") == name]
@@ -154,8 +156,10 @@ def _division(one: Facts, facts: Mapping[str, Any], shown: Mapping[str, str]) ->
         if other.get("division") == name
         for pair in other.get("pairs") or []
     ]
+    title = str(name) if str(name).startswith("splits/") else f"The {name}"
     return {
         **one,
+        "title": title,
         "pairs": [pair for pair in one.get("pairs") or [] if pair.get("units")],
         "people": units,
         "copies": _sets(copies, "parts", shown),
