@@ -93,13 +93,29 @@ def _in_ray(engine: Engine, work: Work, tasks: Iterable[Any]) -> Iterator[tuple[
                 return
             for done in ray.wait(list(running), num_returns=1)[0]:
                 number = running.pop(done)
-                kind, value = ray.get(done)
+                try:
+                    kind, value = ray.get(done)
+                except (
+                    ray.exceptions.RaySystemError,
+                    ray.exceptions.WorkerCrashedError,
+                    ray.exceptions.NodeDiedError,
+                ) as error:
+                    raise _lost(error) from error
                 if kind == "refused":
                     raise RadstartError(**value)
                 yield number, value
     finally:
+        for left in running:  # nothing writes any more when this ends
+            ray.cancel(left, force=True)
         if started:
             ray.shutdown()
+
+
+def _lost(error: Exception) -> RadstartError:
+    return RadstartError(
+        "the cluster loses its processes again and again", "--engine ray", type(error).__name__,
+        "look at its nodes; the same command continues",
+    )  # fmt: skip
 
 
 def _one(work: Work, task: Any, limits: Limits) -> tuple[str, Any]:
