@@ -110,8 +110,8 @@ def _others(folder):
     )
     (folder / "claims.png").write_bytes(png + b"\0" * 100)
     with zipfile.ZipFile(folder / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        shape = b"{'descr': '|u1', 'fortran_order': False, 'shape': (8192, 8192), }"
-        archive.writestr("a.npy", b"\x93NUMPY\1\0\x76\0" + shape.ljust(118) + bytes(1 << 26))
+        shape = b"{'descr': '|u1', 'fortran_order': False, 'shape': (16384, 16384), }"
+        archive.writestr("a.npy", b"\x93NUMPY\1\0\x76\0" + shape.ljust(118) + bytes(1 << 28))
     (folder / "claims.npy").write_bytes(
         b"\x93NUMPY\1\0\x76\0"
         + b"{'descr': '<u2', 'fortran_order': False, 'shape': (60000, 60000), }".ljust(117)
