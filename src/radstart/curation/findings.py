@@ -165,7 +165,7 @@ def _people(facts: Facts) -> Iterator[Finding]:
     small = facts["small_cells"]
     if small:
         kind = facts["units"]["kind"] if facts["units"]["known"] else "unit"
-        named = ", ".join(one["name"] for one in small[:SMALL])
+        named = "; ".join(one["name"] for one in small[:SMALL])
         named += f" and {len(small) - SMALL} more" if len(small) > SMALL else ""
         words = f"{_n(len(small), 'class', 'classes')} of fewer than {FEW} {kind}s: {named}. "
         words += "Single persons may be told by them, and no split can hold them."

@@ -20,6 +20,7 @@ PAGE = "inspection.html"
 SETS = 12  # groups, pairs or single images of one kind that are shown
 MOST = 60  # rows of a table
 TELLS, WEAK = Arm("tells", 2), Arm("weak", 0)
+MANY = 10  # images of a class whose corners say something
 FIRST = 3  # names of images that show the same
 PLAIN = ("origin", "dtype", "channels")  # not worth a line where all images agree
 
@@ -86,7 +87,7 @@ def arranged(facts: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str,
         "turned": _sets((facts.get("turned_copies") or {}).get("examples"), "", shown),
         "probes": _probes(list(facts.get("shortcuts") or [])),
         "giveaways": list(facts.get("giveaways") or [])[:MOST],
-        "corners": [one for one in classes if (one.get("corner") or {}).get("share", 0) >= 0.5],
+        "corners": [one for one in classes if _constant_corner(one)],
         "odd": (facts.get("outliers") or {}).get("examples") or [],
         "against": _against(facts.get("against"), shown),
         "attributes": {
@@ -233,6 +234,10 @@ def _strip(row: Facts, scale: Scale) -> Markup:
     zero = tag("line", class_="zero", x1=chance, x2=chance, y1=0, y2="100%")
     front = strip(row, scale, arm, value_key="auroc", seeds_key="none")
     return tag("svg", join([zero, front]), class_="strip", aria_hidden="true")
+
+
+def _constant_corner(one: Facts) -> bool:
+    return (one.get("images") or 0) >= MANY and (one.get("corner") or {}).get("share", 0) >= 0.5
 
 
 def _against(found: Facts | None, shown: Mapping[str, str]) -> dict[str, Any] | None:
