@@ -57,6 +57,13 @@ def ingest(
     slices: Annotated[
         str, Option(help="Of volumes: 'all', 'every N', 'middle K', or 'masked'.")
     ] = "all",
+    modality: Annotated[
+        str,
+        Option(
+            help="Of files that do not say their own, e.g. CT: values of NIfTI, NRRD and NPY are "
+            "Hounsfield units then.  [not known]"
+        ),
+    ] = "",
     keep_ids: Annotated[
         bool,
         Option(
@@ -97,7 +104,7 @@ def ingest(
     spec = IngestSpec(
         tuple(sources), out, labels, dict(_pair(text) for text in column), tuple(number), all_files,
         Rendering(_words(windows), stack=stack, depth=_depth(depth), shape=_words(shape)),
-        max_side, slices, keep_ids, key, workers, engine, seconds, memory,
+        max_side, slices, modality, keep_ids, key, workers, engine, seconds, memory,
     )  # fmt: skip
     for line in dataset_lines(make(spec, Progress(shown=True))):
         print(line)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from radstart.core.errors import RadstartError
+from radstart.core.errors import RadstartError, short
 from radstart.core.hashing import digest
 from radstart.core.progress import Progress
 from radstart.dataset import Dataset, natural
@@ -20,7 +20,7 @@ from radstart.ingest.listing import Rejected, printable
 from radstart.ingest.meaning import Rendering
 from radstart.ingest.pipeline import Checked, Reading, build
 from radstart.ingest.plan import Source, Wanted
-from radstart.ingest.privacy import Names, read_key
+from radstart.ingest.privacy import Names, known_modality, read_key
 from radstart.ingest.slices import MASKED
 from radstart.ingest.volumes import choose
 from radstart.ingest.walk import Item, walk
@@ -44,6 +44,7 @@ class IngestSpec:
         rendering: windows, depth, shape.
         max_side: longest side kept, in pixels.
         slices: of volumes: "all", "every N", "middle K", "masked".
+        modality: of files that do not say their own, and of which no row of a table says it.
         keep_ids: identifiers and names are kept as they are.
         key: file of the secret that hides identifiers; None = the user's own.
         workers: processes; 0 = one per core.
@@ -61,6 +62,7 @@ class IngestSpec:
     rendering: Rendering = field(default_factory=Rendering)
     max_side: int = 512
     slices: str = "all"
+    modality: str = ""
     keep_ids: bool = False
     key: Path | None = None
     workers: int = 0
@@ -95,6 +97,7 @@ def ingest(spec: IngestSpec, progress: Progress | None = None) -> Dataset:
         keep_depth=spec.rendering.windows == ("first",) and not spec.rendering.shape,
         max_side=spec.max_side,
         slices=spec.slices,
+        modality=known_modality(spec.modality) or "",
         engine=engine,
     )
     return build(spec.out, source, reading, names, _checked, progress)
@@ -113,6 +116,7 @@ def ingest_sources(
     shape: Sequence[str] = (),
     max_side: int = 512,
     slices: str = "all",
+    modality: str = "",
     keep_ids: bool = False,
     key: str | Path | None = None,
     workers: int = 0,
@@ -137,6 +141,7 @@ def ingest_sources(
         rendering=Rendering(windows=tuple(windows), stack=stack, depth=depth, shape=tuple(shape)),
         max_side=max_side,
         slices=slices,
+        modality=modality,
         keep_ids=keep_ids,
         key=Path(key) if key else None,
         workers=workers,
@@ -161,6 +166,11 @@ def _check_spec(spec: IngestSpec) -> None:
         raise RadstartError(
             "is out of range", "--seconds, --memory or --workers",
             f"{spec.seconds:g}, {spec.memory:g}, {spec.workers}", "above 0, at least 1, at least 0",
+        )  # fmt: skip
+    if spec.modality and not known_modality(spec.modality):
+        raise RadstartError(
+            "is no modality", "--modality", short(spec.modality),
+            "a term of DICOM: CT, MR, US, CR, DX, MG, PT, NM, RF, XA, ...",
         )  # fmt: skip
     choose(1, "all" if spec.slices == MASKED else spec.slices)
     for meaning in spec.columns:

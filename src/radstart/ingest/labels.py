@@ -15,6 +15,7 @@ from radstart.dataset import TARGET
 from radstart.ingest.anatomy import region
 from radstart.ingest.csv_file import Table
 from radstart.ingest.listing import Rejected
+from radstart.ingest.privacy import known_modality
 from radstart.ingest.walk import Item
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -167,9 +168,18 @@ def _values(
     """Return the values of every line by meaning."""
     told = {m: table.column(c) for m, c in columns.items() if m not in ("image", "mask")}
     told |= {f"{TARGET}{name}": table.column(name) for name in targets}
+    for meaning, known in (("modality", known_modality), ("anatomy", _known_region)):
+        if meaning in told:
+            words = {cell: known(cell) or cell for cell in set(told[meaning])}
+            told[meaning] = [words[cell] for cell in told[meaning]]
     return {
-        line: {name: cells[k] for name, cells in told.items()} for k, line in enumerate(table.lines)
+        line: {name: cells[k] for name, cells in told.items() if cells}
+        for k, line in enumerate(table.lines)
     }
+
+
+def _known_region(text: str) -> str:
+    return region({"body_part": text})[0]
 
 
 def _matches(
@@ -243,8 +253,7 @@ def _from_path(path: str) -> dict[str, str]:
     for place, part in enumerate(parts[:-1]):
         if part.upper() in MODALITIES:
             named = region({"body_part": parts[place + 1]})[0]
-            modality = "MR" if part.upper() == "MRI" else part.upper()
-            return {"modality": modality} | ({"anatomy": named} if named else {})
+            return {"modality": known_modality(part) or ""} | ({"anatomy": named} if named else {})
     return {}
 
 

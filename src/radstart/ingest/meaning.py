@@ -243,8 +243,9 @@ def _looks(frame: Frame, padding: NDArray[np.bool_] | None, rendering: Rendering
         if name in PRESETS:
             if frame.unit != "HU":
                 raise Unreadable(
-                    f"the window {name} needs Hounsfield units, and this image has none",
-                    "choose the window first, or all, for images other than CT",
+                    f"the window {name} needs Hounsfield units, and this image states none",
+                    "say --modality CT if these are CT volumes (NIfTI, NRRD, NPY); for all else, "
+                    "and for pixels of 8 bits, choose the window first or all",
                 )
             looks.append(_Look(name, f"window {name} {_text(PRESETS[name])}", PRESETS[name]))
         elif header:

@@ -43,6 +43,7 @@ class Reading:
         max_side: longest side kept, in pixels; larger images are shrunk (AREA).
         slices: which slices of volumes: "all", "every N", "middle K" or "masked".
         engine: where the work runs.
+        modality: of files that do not say their own; "" = not known.
     """
 
     rendering: Rendering = field(default_factory=Rendering)
@@ -50,6 +51,7 @@ class Reading:
     max_side: int = 512
     slices: str = "all"
     engine: Engine = field(default_factory=Engine)
+    modality: str = ""
 
     def told(self) -> dict[str, Any]:
         """Return what changes the result, for `dataset.toml` and the fingerprint."""
@@ -57,6 +59,7 @@ class Reading:
         return {
             **{name: list(v) if isinstance(v, tuple) else v for name, v in shown.items()},
             "keep_depth": self.keep_depth, "max_side": self.max_side, "slices": self.slices,
+            **({"modality": self.modality} if self.modality else {}),
         }  # fmt: skip
 
 
@@ -215,7 +218,7 @@ def _make(
     recipe = Recipe(
         reading.rendering, reading.keep_depth, reading.max_side, reading.slices == MASKED
     )
-    tasks = part_tasks(out, work, arranged, source.wanted, recipe)
+    tasks = part_tasks(out, work, arranged, source.wanted, recipe, reading.modality)
     todo = [task for task in tasks if not is_done(task)]
     total = sum(len(file.which) for task in tasks for file in task.files)
     with progress.task("reading images", total) as shown:
@@ -225,6 +228,7 @@ def _make(
     pictures, broken = read_parts([task.table for task in tasks])
     rejected += _rejected(broken, source.wanted)
     rows = rows_of(pictures, arranged, source, names)
+    rows.loc[rows["modality"] == "", "modality"] = reading.modality
     curate(rows)
     classes, rows, rejected = check(rows, rejected)
     rejected.sort(key=lambda row: (row.line, row.image))

@@ -88,6 +88,7 @@ def part_tasks(
     images: pd.DataFrame,
     wanted: Sequence[Wanted],
     recipe: Recipe,
+    modality: str = "",
 ) -> list[PartTask]:
     """Return the tasks that read all images, `PART_IMAGES` in a shard.
 
@@ -96,13 +97,15 @@ def part_tasks(
     Args:
         folder: of the dataset.
         work: where tables of parts lie.
-        images: of the scan, those to be read, in order: columns item, index, kind.
+        images: of the scan, those to be read, in order: columns item, index, kind, modality.
         wanted: files, by item.
         recipe: how values become pictures.
+        modality: of files that do not say their own, and of which their table says none.
     """
     items = images["item"].to_numpy(np.int64)
     indexes = images["index"].to_numpy(np.int64)
     kinds = images["kind"].to_numpy(object)
+    stated = images["modality"].fillna("").to_numpy(object)
     tasks: list[PartTask] = []
     for start, stop in _cuts(images):
         cuts = np.flatnonzero(np.diff(items[start:stop])) + start + 1
@@ -111,10 +114,12 @@ def part_tasks(
             item = int(items[low])
             masks = tuple(str(path) for path in wanted[item].masks)
             which = tuple(indexes[low:high].tolist())
-            files.append(FilePart(item, str(wanted[item].path), str(kinds[low]), which, masks))
+            said = stated[low] or wanted[item].values.get("modality", "") or modality
+            ct = said.upper() == "CT" and not stated[low] and kinds[low] != "raster"
+            files.append(FilePart(item, str(wanted[item].path), str(kinds[low]), which, masks, ct))
         number = len(tasks)
-        made = [[f.path, wanted[f.item].size, wanted[f.item].when, f.kind, f.which, f.masks]
-                for f in files]  # fmt: skip
+        made = [[f.path, wanted[f.item].size, wanted[f.item].when, f.kind, f.which, f.masks,
+                 *["HU"] * f.hounsfield] for f in files]  # fmt: skip
         key = digest([VERSION, made, [file.item for file in files], recipe.told()])
         tasks.append(
             PartTask(

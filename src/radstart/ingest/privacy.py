@@ -71,9 +71,10 @@ class Names:
         return self.of("key", "radstart") if self.key else "kept"
 
 
-def modality(value: object) -> str | None:
-    """Return a modality of a header; None where it is none of DICOM's terms."""
+def known_modality(value: object) -> str | None:
+    """Return a modality as DICOM has it (MRI is MR); None where it is none of its terms."""
     text = str(value or "").strip().upper()
+    text = "MR" if text == "MRI" else text
     return text if text in _CODES.split() else None
 
 

@@ -23,7 +23,7 @@ from radstart.dataset import perceptual_hashes
 from radstart.ingest import anatomy
 from radstart.ingest.frames import Frame, Scan, Unreadable
 from radstart.ingest.meaning import Picture, Pixels, Rendering, render, render_mask
-from radstart.ingest.privacy import Names, modality
+from radstart.ingest.privacy import Names, known_modality
 from radstart.ingest.readers import frames_of, kind_of, scan_of
 from radstart.ingest.workers import NOTHING
 
@@ -86,6 +86,7 @@ class FilePart:
         which: indexes of its images.
         masks: paths of mask files that belong to it; several are united: a pixel is masked where
             any of them says so.
+        hounsfield: whether values whose unit the file does not state are Hounsfield units.
     """
 
     item: int
@@ -93,6 +94,7 @@ class FilePart:
     kind: str
     which: tuple[int, ...]
     masks: tuple[str, ...] = ()
+    hounsfield: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _scanned(item: int, kind: str, scan: Scan, names: Names) -> Iterator[dict[st
         }  # fmt: skip
         for name in ("patient", "exam", "series", "image_id", "site"):
             row[name] = names.of(name, _text(tags, name)) or None
-        row["modality"] = modality(tags.get("modality"))
+        row["modality"] = known_modality(tags.get("modality"))
         row["image_type"] = names.image_type(tags.get("image_type"))
         for name in ("sex", "manufacturer", "split", "label", "burned_in", "age", "thickness",
                      "rows", "cols", "instance", "acquisition"):  # fmt: skip
@@ -250,6 +252,9 @@ def _pictures(
         mask = frame.mask if not file.masks else _united(file, frame)
         shaped = None if mask is None else render_mask(mask, recipe.rendering)
         left_out = recipe.masked_only and (mask is None or not mask.any())
+        if file.hounsfield and not frame.unit and frame.values.dtype != np.uint8:
+            words = (*frame.steps, "taken as Hounsfield units")
+            frame = replace(frame, unit="HU", steps=words)
         pictures = () if left_out else render(frame, _rendering(recipe, file, frame))
         yield frame.index, shaped, pictures
 
