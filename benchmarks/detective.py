@@ -27,7 +27,7 @@ from radstart.backbones import SWITCHES, Backbone, Switch
 from radstart.core.files import write_json
 from radstart.dataset import square_views
 from radstart.ingest import Sample, sample_images
-from radstart.weights import decided, detect, network_of
+from radstart.weights import Wanted, decided, detect, network_of
 from radstart.weights.convention import Convention, grey, named_convention
 from radstart.weights.detective.detection import Detection
 
@@ -192,7 +192,7 @@ def detection(known: Known, sample: Sample, seed: int) -> Detection:
     stated = named_convention("0to1" if known.truth["scale"] != "0to1" else "imagenet",
                               known.size, "stated wrongly")  # fmt: skip
     if known.build is None:
-        arm = decided(path, backbone=known.backbone)
+        arm = decided(Wanted(path, backbone=known.backbone))
         return detect(lambda b: network_of(arm, b), Backbone(arm.backbone.name), stated, views,
                       units, images=len(sample.pixels), seed=seed)  # fmt: skip
     return detect(_load(known, path), Backbone(known.title), _one(stated, known), views, units,

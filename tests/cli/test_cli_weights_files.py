@@ -75,8 +75,8 @@ def test_the_detective_gets_every_option_that_the_loader_got(cli, weights, tmp_p
     torch.save(tensors, tmp_path / "w.pth")
     asked = {}
 
-    def stop(source, images, **options):
-        asked.update(options, source=source)
+    def stop(wanted, images, **options):
+        asked.update(wanted=wanted)
         raise RadstartError("stopped here")
 
     monkeypatch.setattr("radstart.study.check_convention", stop)
@@ -93,7 +93,7 @@ def test_the_detective_gets_every_option_that_the_loader_got(cli, weights, tmp_p
         *("--allow-partial", "layer1.0.conv1.*", "--image-size", "64"),
     )
     assert (code, "PARTIAL" in out, "stopped here" in err) == (2, True, True)
-    assert asked["allow_partial"] == ("layer1.0.conv1.*",)
+    assert asked["wanted"].allow_partial == ("layer1.0.conv1.*",)
     code, out, err = cli("weights", "check", weights, "--labels", "absent.csv")
     assert (code, out) == (2, "")
     assert "--labels: of which images? (got absent.csv); add --images" in err

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from radstart.study import check_convention
-from radstart.weights import decided, network_of, warning
+from radstart.weights import Wanted, decided, network_of, warning
 from radstart.weights.convention import named_convention
 from radstart.weights.detective.first_layer import implied, remembered
 from radstart.weights.detective.observed import remade
@@ -49,7 +49,9 @@ def photographs(tmp_path_factory):
 def test_photographs_find_scale_order_and_activation(name, photographs):
     """Among more than eight candidates, although another convention is stated."""
     found = check_convention(
-        FILES[name], photographs, backbone="mobilenetv1_025", convention="0to1", device="cpu"
+        Wanted(FILES[name], backbone="mobilenetv1_025", convention="0to1"),
+        photographs,
+        device="cpu",
     )
     picked = {a.question: a.picked for a in found.answers}
 
@@ -67,8 +69,8 @@ def test_photographs_find_scale_order_and_activation(name, photographs):
 def test_radiographs_are_never_wrong(name):
     """Right, or it says that it cannot tell: paediatric chests, from which ImageNet is far."""
     found = check_convention(
-        FILES[name], SHARED / "data" / "chest_xray_kermany", labels=None,
-        backbone="mobilenetv1_025", convention="0to1", most=24, device="cpu",
+        Wanted(FILES[name], backbone="mobilenetv1_025", convention="0to1"),
+        SHARED / "data" / "chest_xray_kermany", most=24, device="cpu",
     )  # fmt: skip
 
     assert found.best.gap > 0.3
@@ -82,7 +84,7 @@ def test_radiographs_are_never_wrong(name):
 @pytest.mark.parametrize("name", FILES)
 def test_the_first_layer_remembers_imagenets_means(name):
     """To a fiftieth, from the file alone."""
-    arm = decided(FILES[name], backbone="mobilenetv1_025")
+    arm = decided(Wanted(FILES[name], backbone="mobilenetv1_025"))
     memory = remembered(network_of(arm, arm.backbone), 224, 3)
     own = implied(memory, named_convention(TRUE[name]["scale"], 224, ""))
 
@@ -99,7 +101,7 @@ def test_the_first_layer_remembers_imagenets_means(name):
 )  # fmt: skip
 def test_statistics_made_afterwards_are_noticed(name):
     """The files out of TFLite; they remember the pictures that their statistics were made on."""
-    arm = decided(WEIGHTS / name)
+    arm = decided(Wanted(WEIGHTS / name))
     model = network_of(arm, arm.backbone)
     signs = remade(model)
     own = implied(remembered(model, 224, 3), named_convention("-1to1", 224, ""))

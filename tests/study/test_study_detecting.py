@@ -11,7 +11,7 @@ from radstart.backbones import Backbone, build
 from radstart.core.files import write_json
 from radstart.report import write_detection_page
 from radstart.study import check_convention
-from radstart.weights import apply_convention, detection_lines, detection_record
+from radstart.weights import Wanted, apply_convention, detection_lines, detection_record
 from radstart.weights.convention import named_convention
 
 pytestmark = pytest.mark.slow
@@ -112,8 +112,8 @@ def test_a_transformer_is_told_by_its_probe_alone(folder, tmp_path):
         {k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "vit.safetensors"
     )
     found = check_convention(
-        tmp_path / "vit.safetensors", folder, labels=folder / "labels.csv", backbone="test_vit",
-        most=10, device="cpu",
+        Wanted(tmp_path / "vit.safetensors", backbone="test_vit"), folder,
+        labels=folder / "labels.csv", most=10, device="cpu",
     )  # fmt: skip
 
     answer = found.answer("scale")

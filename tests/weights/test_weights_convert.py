@@ -14,14 +14,29 @@ from radstart.backbones import Backbone, build, check_name
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_json, read_toml, write_toml
 from radstart.core.hashing import file_sha256
-from radstart.weights import inventory_of, load_weights, parse_arm, resolve_arms, start_model
+from radstart.weights import (
+    Wanted,
+    convert_weights,
+    inventory_of,
+    load_weights,
+    parse_arm,
+    resolve_arms,
+    start_model,
+)
 from radstart.weights.writing import trusted_script
 from radstart.weights.writing.card import read_card
-from radstart.weights.writing.convert import convert_weights
 from radstart.weights.writing.trusted import WARNING, unpickled
 
 check_name("resnet18")  # lets timm import
 import timm  # noqa: E402
+
+OWN = ("classes", "name", "licence", "saw", "trust", "progress")
+
+
+def converted(source, out, **options):
+    """Write weights; options are those of the weights and of the folder."""
+    own = {key: options.pop(key) for key in OWN if key in options}
+    return convert_weights(Wanted(source, **options), out, **own)
 
 
 def original(folder, name="test_resnet", switches=None, classes=7, channels=3):
@@ -48,7 +63,7 @@ def same(a, b, tolerance=1e-5):
 def test_a_folder_is_whole_and_says_everything(tmp_path):
     """Tensors, classifier, architecture, convention, origin, licence, what was seen."""
     path, network = original(tmp_path)
-    done = convert_weights(
+    done = converted(
         path, tmp_path / "out", backbone="test_resnet", convention="-1to1", image_size=64,
         classes=list("abcdefg"), licence="MIT", saw=["nih-chest-xray", "chexpert"],
     )  # fmt: skip
@@ -72,7 +87,7 @@ def test_a_folder_is_whole_and_says_everything(tmp_path):
 def test_the_folder_is_an_arm_and_a_start_and_its_card_leads(tmp_path):
     """Architecture, convention, classes and what was seen come back; config.json is not asked."""
     path, network = original(tmp_path)
-    done = convert_weights(
+    done = converted(
         path, tmp_path / "out", backbone="test_resnet", convention="caffe", image_size=64,
         classes=list("abcdefg"), saw=["chexpert"],
     )  # fmt: skip
@@ -95,7 +110,7 @@ def test_the_folder_is_an_arm_and_a_start_and_its_card_leads(tmp_path):
 def test_a_card_speaks_of_its_own_tensors_alone(tmp_path):
     """Other tensors under the card, a card without its keys, a newer one: refused."""
     path, _ = original(tmp_path)
-    folder = convert_weights(path, tmp_path / "out", backbone="test_resnet").folder
+    folder = converted(path, tmp_path / "out", backbone="test_resnet").folder
     card = read_toml(folder / "card.toml")
     tensors = load_file(folder / "model.safetensors")
     tensors["fc.bias"] += 1
@@ -135,9 +150,7 @@ def test_a_card_speaks_of_its_own_tensors_alone(tmp_path):
 def test_plain_timm_gives_the_same_outputs(tmp_path, name, switches, size):
     """Nothing but timm and the folder; the switches do matter."""
     path, network = original(tmp_path, name, switches)
-    done = convert_weights(
-        path, tmp_path / "out", backbone=name, switches=switches, image_size=size
-    )
+    done = converted(path, tmp_path / "out", backbone=name, switches=switches, image_size=size)
     other = timm.create_model(f"local-dir:{done.folder}", pretrained=True)
 
     right = outputs(network, images(size))
@@ -170,7 +183,7 @@ def test_plain_timm_gives_the_same_outputs(tmp_path, name, switches, size):
 def test_what_timm_cannot_say_it_refuses_and_ours_loads(tmp_path, name, switches, said):
     """No other network is computed silently: plain timm stops, and its words say why."""
     path, network = original(tmp_path, name, switches)
-    done = convert_weights(path, tmp_path / "out", backbone=name, switches=switches, image_size=64)
+    done = converted(path, tmp_path / "out", backbone=name, switches=switches, image_size=64)
 
     assert said in done.card.plain_timm
     assert f"does not load it: {done.card.plain_timm}" in "\n".join(done.lines())
@@ -190,7 +203,7 @@ def test_a_config_that_computes_something_else_is_noticed(tmp_path, monkeypatch)
         arguments = {"pad_type": "same", "bn_eps": 1e-4}
         del arguments[name]
         monkeypatch.setattr(plain, "timm_arguments", lambda backbone, a=arguments: (a, ""))
-        done = convert_weights(
+        done = converted(
             path, tmp_path / out, backbone="mobilenetv2_100", image_size=64,
             switches={"pad_type": "same", "bn_eps": 1e-4},
         )  # fmt: skip
@@ -204,16 +217,16 @@ def test_what_is_in_the_way_or_misfits_leaves_nothing(tmp_path):
     path, _ = original(tmp_path)
     ask = {"source": path, "out": tmp_path / "out", "backbone": "test_resnet"}
     with pytest.raises(RadstartError, match=r"another number of outputs.*got 2.*it has 7"):
-        convert_weights(**ask, classes=["a", "b"])
+        converted(**ask, classes=["a", "b"])
     with pytest.raises(RadstartError, match="two classes of one name"):
-        convert_weights(**ask, classes=list("aabcdef"))
+        converted(**ask, classes=list("aabcdef"))
     with pytest.raises(RadstartError, match=r"no such set.*did you mean chexpert"):
-        convert_weights(**ask, saw=["chexpertt"])
+        converted(**ask, saw=["chexpertt"])
     with pytest.raises(RadstartError, match="do not fit resnet18"):
-        convert_weights(path, tmp_path / "out", backbone="resnet18")
+        converted(path, tmp_path / "out", backbone="resnet18")
     (tmp_path / "there").mkdir()
     with pytest.raises(RadstartError, match="there is something already"):
-        convert_weights(path, tmp_path / "there", backbone="test_resnet")
+        converted(path, tmp_path / "there", backbone="test_resnet")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["original.safetensors", "there"]
 
 
@@ -246,7 +259,7 @@ def test_published_layouts_become_folders_that_compute_what_the_original_does(tm
     standin = published(entry)
     path, features = standin.write(tmp_path)
     near = inventory_of(path).nearest[0]
-    done = convert_weights(entry, tmp_path / "out", file=path)
+    done = converted(entry, tmp_path / "out", file=path)
     path.unlink()
     batch = images(standin.size, standin.channels)
     wide = batch.expand(-1, 3, -1, -1)
@@ -286,7 +299,7 @@ def test_code_is_never_run_without_trust(tmp_path):
     for act in (
         lambda: load_weights(path, backbone="test_resnet"),
         lambda: inventory_of(path),
-        lambda: convert_weights(path, tmp_path / "out", backbone="test_resnet"),
+        lambda: converted(path, tmp_path / "out", backbone="test_resnet"),
         lambda: resolve_arms((parse_arm(f"w=file:{path}"),), "test_resnet", None, (0.5, 0.2)),
     ):
         with pytest.raises(RadstartError, match=r"not executed.*builtins\.eval.*--trust"):
@@ -337,7 +350,7 @@ def test_a_pickled_network_is_converted_once_with_trust(tmp_path, gone, zipped):
     torch.save(gone(network), path, _use_new_zipfile_serialization=zipped)
     sys.modules.pop("departed_library")
     said = Said()
-    done = convert_weights(
+    done = converted(
         "torchxrayvision/densenet121-res224-nih", tmp_path / "out", file=path, trust=True,
         progress=said,
     )  # fmt: skip
@@ -450,5 +463,5 @@ def test_a_pickle_that_misfits_is_called_by_its_own_name(tmp_path):
     """Not by that of the tensors that came out of it and are gone."""
     path = trap(tmp_path, "1")
     with pytest.raises(RadstartError, match="do not fit") as caught:
-        convert_weights(path, tmp_path / "out", backbone="test_resnet", trust=True)
+        converted(path, tmp_path / "out", backbone="test_resnet", trust=True)
     assert caught.value.where == str(path)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save, save_file
 
 from radstart import load_weights
 from radstart.core.errors import RadstartError
-from radstart.weights import decided, network_of
+from radstart.weights import Wanted, decided, network_of
 from radstart.weights.inspecting.inventory import inventory_of
 from radstart.weights.reading.files import read_container
 from radstart.weights.reading.pickles import asked_globals
@@ -168,7 +168,9 @@ def test_what_may_be_partial_is_so_for_every_network_that_is_tried(weights, tmp_
     del tensors["layer1.0.conv1.weight"]
     save_file(tensors, tmp_path / "w.safetensors")
     arm = decided(
-        tmp_path / "w.safetensors", backbone="test_resnet", allow_partial=["layer1.0.conv1.*"]
+        Wanted(
+            tmp_path / "w.safetensors", backbone="test_resnet", allow_partial=("layer1.0.conv1.*",)
+        )
     )
 
     first, second = (network_of(arm, arm.backbone).state_dict() for _ in range(2))

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from radstart.core.errors import RadstartError
-from radstart.weights import load_weights
+from radstart.weights import Wanted, load_weights
 from radstart.weights.inspecting.inventory import inventory_of
 from radstart.weights.reading.files import read_container
 from radstart.weights.writing.convert import convert_weights
@@ -50,7 +50,7 @@ def test_what_is_locked_is_said_to_be(locked, cli, name):
 def test_a_folder_cannot_be_made_in_a_locked_one(locked, weights):
     """Before anything is loaded there is nothing to be lost."""
     with pytest.raises(RadstartError, match="Permission denied"):
-        convert_weights(locked / "file", locked / "dir" / "out", backbone="test_resnet")
+        convert_weights(Wanted(locked / "file", backbone="test_resnet"), locked / "dir" / "out")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """radstart weights: the catalog of starting weights, and files of them."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
 
 from radstart.core.errors import RadstartError
+
+if TYPE_CHECKING:
+    from radstart.weights import Wanted
 
 weights = typer.Typer(
     no_args_is_help=True,
@@ -178,37 +181,29 @@ def check(
       radstart weights check RadImageNet-ResNet50_notop.h5 --as radimagenet/resnet50-keras
       radstart weights check model.pt --backbone resnet50 --images DATA --out check.html
     """
-    from radstart.weights import load_weights, read_switches
+    from radstart.weights import Wanted, load_wanted, read_switches
 
-    known: dict[str, Any] = {
-        "file": source if entry else None,
-        "backbone": backbone,
-        "origin": origin,
-        "switches": read_switches(switch or []),
-        "take": take,
-        "convention": convention,
-        "image_size": image_size,
-        "allow_partial": tuple(allow_partial or ()),
-        "offline": offline,
-    }
+    wanted = Wanted(
+        entry or source, source if entry else None, backbone, origin, read_switches(switch or []),
+        take, convention, image_size, tuple(allow_partial or ()), offline,
+    )  # fmt: skip
     if labels is not None and images is None:
         raise RadstartError("of which images?", "--labels", str(labels), "add --images FOLDER")
-    _, fed, receipt = load_weights(entry or source, channels=channels, **known)
+    _, fed, receipt = load_wanted(wanted, channels)
     for line in receipt.lines():
         print(line)
     print(f"{'input':<10} {fed.text()}; {fed.source}")
     if images is not None:
         columns = (label_column, patient_column)
-        _detect(entry or source, images, labels, columns, out, known)
+        _detect(wanted, images, labels, columns, out)
 
 
 def _detect(
-    source: str,
+    wanted: "Wanted",
     images: Path,
     labels: Path | None,
     columns: tuple[str | None, str | None],
     out: Path,
-    known: dict[str, Any],
 ) -> None:
     """Print which input the weights know, and write the page."""
     from radstart.core.progress import Progress
@@ -219,12 +214,11 @@ def _detect(
 
     label, patient = columns
     found = check_convention(
-        source,
+        wanted,
         images,
         labels=labels,
         columns=Columns(label=label, patient=patient),
         progress=Progress(shown=True),
-        **known,
     )
     print()
     for line in detection_lines(found):
@@ -279,26 +273,16 @@ def convert(
           --trust --out W
     """
     from radstart.core.progress import Progress
-    from radstart.weights import convert_weights, read_switches
+    from radstart.weights import Wanted, convert_weights, read_switches
 
+    wanted = Wanted(
+        entry or source, source if entry else None, backbone, origin, read_switches(switch or []),
+        take, convention, image_size, offline=offline,
+    )  # fmt: skip
     done = convert_weights(
-        entry or source,
-        out,
-        file=source if entry else None,
-        backbone=backbone,
-        origin=origin,
-        switches=read_switches(switch or []),
-        take=take,
-        convention=convention,
-        image_size=image_size,
-        classes=_words(classes),
-        name=name,
-        licence=licence,
-        saw=_words(saw),
-        trust=trust,
-        offline=offline,
-        progress=Progress(shown=True),
-    )
+        wanted, out, classes=_words(classes), name=name, licence=licence, saw=_words(saw),
+        trust=trust, progress=Progress(shown=True),
+    )  # fmt: skip
     for line in done.lines():
         print(line)
 

@@ -1,13 +1,12 @@
 """The convention detective on a folder of images: sample, try, probe."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radstart.backbones import Backbone, Switch, usable_device
+from radstart.backbones import Backbone, usable_device
 from radstart.core.progress import Progress
 from radstart.dataset import square_views
 from radstart.ingest import Columns, Sample, sample_images
@@ -20,6 +19,7 @@ from radstart.weights import (
     ProbeScore,
     Scored,
     Value,
+    Wanted,
     decided,
     detect,
     features_of,
@@ -36,20 +36,11 @@ MOST_CLASSES = 12
 
 
 def check_convention(
-    source: str | Path,
+    wanted: Wanted | str | Path,
     images: Path,
     *,
     labels: Path | None = None,
     columns: Columns | None = None,
-    file: str | Path | None = None,
-    backbone: str = "",
-    origin: str = "",
-    switches: Mapping[str, Switch] | None = None,
-    take: str = "",
-    convention: str | Mapping[str, object] = "",
-    image_size: int | None = None,
-    allow_partial: Sequence[str] = (),
-    offline: bool = False,
     most: int = IMAGES,
     seed: int = 0,
     device: str = "auto",
@@ -57,24 +48,12 @@ def check_convention(
 ) -> Detection:
     """Find how a weights file was fed in its training, as far as some images show it.
 
-    The options of the weights are those of `radstart.load_weights`; the network has the file's own
-    channels.
-
     Args:
-        source: name of the catalog, `hub:`, `run:` or `file:`, or a path.
+        wanted: the weights, or their source alone; the network has the file's own channels.
         images: folder: with a table, of classes, or of images alone. Nothing is written there.
         labels: CSV with images and labels, as it stands or inside `images`: a frozen probe then
             compares the candidates too.
         columns: names of its columns.
-        file: a file of a catalog's entry that is here already.
-        backbone: timm's name, where the file does not state it.
-        origin: adapter.
-        switches: lead over the stated ones; the values tried take their place.
-        take: which dictionary of tensors.
-        convention: in the place of the stated one.
-        image_size: of the input, pixels.
-        allow_partial: globs of tensors that may be missing or left over.
-        offline: open no connection.
         most: images drawn; four times as many, up to 200, where labels are given.
         seed: of the draw and of the resampling.
         device: `auto`, `cpu`, `cuda`, ...
@@ -84,10 +63,7 @@ def check_convention(
         RadstartError: weights that do not load, or fewer than two images.
     """
     progress = progress or Progress()
-    arm = decided(
-        source, file=file, backbone=backbone, origin=origin, switches=switches, take=take,
-        convention=convention, image_size=image_size, allow_partial=allow_partial, offline=offline,
-    )  # fmt: skip
+    arm = decided(wanted if isinstance(wanted, Wanted) else Wanted(wanted))
     assert arm.source is not None
     sample = sample_images(images, most=most, seed=seed, labels=labels, columns=columns)
     size = arm.convention.size

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -16,11 +16,10 @@ from radstart.core.files import os_reason, remove_leftovers, sync, temporary_nam
 from radstart.core.hashing import file_sha256
 from radstart.core.progress import Progress
 from radstart.weights.catalog import Entry, find, find_set, set_names
-from radstart.weights.open import decided, find_source
+from radstart.weights.open import Wanted, Whole, decided, find_source, open_whole
 from radstart.weights.reading.files import read_container
 from radstart.weights.reading.pickles import asked_globals
 from radstart.weights.source import Source
-from radstart.weights.whole import Whole, open_whole
 from radstart.weights.writing.card import TENSORS, Card, write_card
 from radstart.weights.writing.plain import write_config
 from radstart.weights.writing.trusted import WARNING, unpickled
@@ -56,22 +55,14 @@ class Converted:
 
 
 def convert_weights(
-    source: str | Path,
+    wanted: Wanted,
     out: str | Path,
     *,
-    file: str | Path | None = None,
-    backbone: str = "",
-    origin: str = "",
-    switches: Mapping[str, Switch] | None = None,
-    take: str = "",
-    convention: str | Mapping[str, object] = "",
-    image_size: int | None = None,
     classes: Sequence[str] = (),
     name: str = "",
     licence: str = "",
     saw: Sequence[str] = (),
     trust: bool = False,
-    offline: bool = False,
     progress: Progress | None = None,
 ) -> Converted:
     """Write weights as a folder of ours: three channels, timm's names, everything stated.
@@ -82,8 +73,7 @@ def convert_weights(
     outputs (to 1e-5, tried), or refuse where timm cannot say what the network needs.
 
     Args:
-        source, file, backbone, origin, switches, take, convention, image_size, offline: as
-            `load_weights` takes them.
+        wanted: the weights; nothing of them may be partial.
         out: folder to be made.
         classes: names of the classifier's outputs, in order; () = as stated.
         name: of the weights; "" = the catalog's or the folder's.
@@ -100,15 +90,12 @@ def convert_weights(
     folder = Path(out).expanduser()
     if os.path.lexists(folder):
         raise RadstartError("there is something already", str(folder), "", "choose another --out")
-    found = find_source(source, file, backbone, offline)
+    found = find_source(wanted)
     seen = dict.fromkeys((*found.saw, *map(_set_named, saw)))
     found = replace(found, licence=licence or found.licence, saw=tuple(seen))
-    with _plain_tensors(found, origin, take, trust, progress or Progress()) as (plain, notes):
-        arm = decided(
-            plain, backbone=backbone, origin=origin, switches=switches,
-            take="" if plain is not found else take, convention=convention, image_size=image_size,
-        )  # fmt: skip
-        whole = open_whole(arm, channels=3)
+    with _plain_tensors(found, wanted, trust, progress or Progress()) as (plain, notes):
+        asked = wanted if plain is found else replace(wanted, take="")
+        whole = open_whole(decided(asked, plain), channels=3)
     receipt = replace(
         whole.receipt, file=found.path.name, sha256=found.sha256,
         notes=(*whole.receipt.notes, *notes),
@@ -125,10 +112,10 @@ def convert_weights(
 
 @contextmanager
 def _plain_tensors(
-    found: Source, origin: str, take: str, trust: bool, progress: Progress
+    found: Source, wanted: Wanted, trust: bool, progress: Progress
 ) -> Iterator[tuple[Source, tuple[str, ...]]]:
     """Yield the source, or what came out of its pickle where that asks for code, and notes."""
-    asked = asked_globals(found.path)
+    asked, take = asked_globals(found.path), wanted.take
     if not asked or _is_plain(found, take):
         yield found, ()
         return
@@ -136,10 +123,7 @@ def _plain_tensors(
         read_container(found.path, found.sha256, take)  # says so, and what it asks for
     progress.line(WARNING.format(name=found.path.name))
     with unpickled(found.path, take) as result:
-        plain = replace(
-            found, path=result.path, sha256=file_sha256(result.path), take="", origin=origin
-            or found.origin,
-        )  # fmt: skip
+        plain = replace(found, path=result.path, sha256=file_sha256(result.path), take="")
         try:
             yield plain, result.notes()
         except RadstartError as error:

@@ -22,8 +22,7 @@ from radstart.core.errors import RadstartError, nearest
 from radstart.core.files import whole_file
 from radstart.core.random import stream
 from radstart.weights.convention import Convention, apply_convention
-from radstart.weights.open import decided
-from radstart.weights.whole import open_whole
+from radstart.weights.open import Wanted, decided, open_whole
 
 FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
 TOLERANCE = 1e-4  # largest difference of a probability; of logits and features, of the largest one
@@ -356,7 +355,7 @@ def network_of_weights(
     Raises:
         RadstartError: not to be had, or not whole.
     """
-    found = open_whole(decided(source, backbone=backbone, offline=offline))
+    found = open_whole(decided(Wanted(source, backbone=backbone, offline=offline)))
     record = json.dumps(found.receipt.record(), sort_keys=True)
     return Network(
         found.model,

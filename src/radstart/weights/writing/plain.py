@@ -17,7 +17,7 @@ from radstart.core.errors import one_line, short
 from radstart.core.files import write_json
 from radstart.core.random import stream_seed
 from radstart.weights.convention import Convention
-from radstart.weights.whole import Whole
+from radstart.weights.open import Whole
 
 TOLERANCE = 1e-5  # largest difference of outputs, as a share of the largest output
 CONFIG = "config.json"
