@@ -144,6 +144,7 @@ def compare(
     exam_column: str | None = None,
     split_column: str | None = None,
     fold_column: str | None = None,
+    split: str = "",
     test_fold: str = "",
     validation_fold: str = "",
     positive: str | None = None,
@@ -174,6 +175,8 @@ def compare(
         margin: differences below it are practically nothing; None or 0 = no such claims.
         label_column, patient_column, exam_column, split_column, fold_column: names in the CSV;
             None = the usual name where present, "" = not used.
+        split: a split of the dataset `data` by its name (NAME:2 = its second repeat); of folds the
+            last is test, the one before it validation, unless test_fold or validation_fold say.
         processes, progress: how many share the work on this machine; print the plan on stderr.
 
     Returns: the study; `report.html` stands in its folder.
@@ -192,6 +195,7 @@ def compare(
             fold_column=fold_column,
             positive=positive,
             known_as=known_as,
+            split=split,
         ),
         arm=tuple(study.absolute_arm(arm) for arm in arms),
         policies=tuple(policies),

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 PAPER = "As in the CSV; '' = do not use it."
 
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder of images, or a study.toml.")]
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder of images, a dataset, or a study.toml.")
+]
 Out = Annotated[Path, Option(help="Folder of the study; the same command continues it.")]
 Labels = Annotated[
     str, Option(help="CSV with image,label (patient_id, split, ...).  [DATA/labels.csv]")
@@ -56,6 +58,9 @@ FoldColumn = Annotated[str | None, Option(help=PAPER + "  [fold]")]
 SexColumn = Annotated[str | None, Option(help="[sex]")]
 AgeColumn = Annotated[str | None, Option(help="[age]")]
 SiteColumn = Annotated[str | None, Option(help="[site]")]
+Split = Annotated[
+    str, Option(help="Split of the dataset: NAME, of repeats NAME:2 (radstart split).")
+]
 TestFold = Annotated[str, Option(help="Fold that is the test part.  [the last]")]
 ValidationFold = Annotated[str, Option(help="Fold for validation.  [the one before]")]
 Positive = Annotated[str | None, Option(help="Positive class of two.", show_default="by its name")]
@@ -113,6 +118,7 @@ def compare(
     sex_column: SexColumn = None,
     age_column: AgeColumn = None,
     site_column: SiteColumn = None,
+    split: Split = "",
     test_fold: TestFold = "",
     validation_fold: ValidationFold = "",
     positive: Positive = None,
@@ -133,16 +139,14 @@ def compare(
 
     \b
     Examples:
-      radstart compare DATA --labels labels.csv --backbone resnet18 --out STUDY
-      radstart compare DATA --labels labels.csv --out STUDY --budgets 0.1,1.0 \\
-          --arms random,imagenet,radiologynet,mine=file:WEIGHTS_FOLDER --backbone resnet50
+      radstart compare DATA --labels labels.csv --arms random,imagenet,x=file:PATH --out STUDY
+      radstart compare DATASET --split NAME --arms random,imagenet --budgets 0.1,1.0 --out STUDY
       radstart compare STUDY/study.toml --out STUDY        (continue it, or join in)
 
     \b
-    STUDY then holds report.html, facts.json, results.parquet, every run's cases.
-    Stopped in whatever way, the same command goes on from the last checkpoint. Started
-    several times, also on several machines that share STUDY, the work is shared.
-    Exit code 0: done; 1: some runs failed (they are listed); 2: something to mend.
+    STUDY then holds report.html, facts.json, results.parquet, every run's cases. The same
+    command goes on after a stop of any kind; started several times, also on several machines
+    that share STUDY, the work is shared. Exit code 1: runs failed; 2: something to mend.
     """
     from radstart.study import DataSpec, StudySpec, found_labels, read_spec
 
@@ -165,6 +169,7 @@ def compare(
                 site_column=site_column,
                 positive=positive,
                 known_as=known_as,
+                split=split,
             ),
             arm=_arms(arms, convention, keep_head, allow_partial),
             policies=tuple(_listed(policies)),

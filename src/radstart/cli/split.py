@@ -1,5 +1,6 @@
 """radstart split."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,10 @@ def split(
     for line in made.lines:
         print(line)
     print(f"wrote {made.path} and {made.path.with_suffix('.toml').name}")
+    print(
+        f"next: radstart compare {shlex.quote(str(dataset))} --split {name} "
+        "--arms random,imagenet --out STUDY"
+    )
 
 
 def _words(text: str) -> list[str]:

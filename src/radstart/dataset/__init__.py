@@ -3,8 +3,9 @@
 from radstart.dataset.audit import Audit, Leakage, audit, resolve
 from radstart.dataset.budgets import draw_budget
 from radstart.dataset.copies import channel_statistics, working_copy
+from radstart.dataset.given import given_split
 from radstart.dataset.hashes import perceptual_hash, perceptual_hashes
-from radstart.dataset.parts import PARTS, Parts, assign_parts
+from radstart.dataset.parts import PARTS, Given, Parts, assign_parts
 from radstart.dataset.similar import Similar, similar_hashes
 from radstart.dataset.split import Split, open_split, split_dataset
 from radstart.dataset.split_spec import SplitSpec
@@ -20,6 +21,7 @@ __all__ = [
     "TARGET",
     "Audit",
     "Dataset",
+    "Given",
     "Leakage",
     "Parts",
     "Similar",
@@ -32,6 +34,7 @@ __all__ = [
     "count_duplicates",
     "draw_budget",
     "find_units",
+    "given_split",
     "natural",
     "open_dataset",
     "open_split",

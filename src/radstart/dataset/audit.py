@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -205,4 +205,4 @@ def _drop(units: Units, parts: Parts) -> tuple[Parts, int]:
     part[in_train & (part == "validation")] = ""
     dropped = int(((parts.part != "") & (part == "")).sum())
     note = f"{dropped} images left training and validation because their units leaked."
-    return Parts(part, parts.source, (*parts.notes, note)), dropped
+    return replace(parts, part=part, notes=(*parts.notes, note)), dropped

@@ -23,7 +23,8 @@ def draw_budget(
     The units of each part are ordered once per seed, so that every prefix has about the classes of
     the whole; a budget takes the first `budget` x number of units (rounded, at least one). Budgets
     of one seed are therefore nested. The order begins with a unit of every class, in training with
-    two where a class has two. A budget of 1 is everything, for every seed.
+    two where a class has two. A budget of 1 is everything, for every seed. Where a split marks its
+    budgets, they are these and no others, the same for every seed.
 
     Args:
         units: of the dataset.
@@ -37,10 +38,12 @@ def draw_budget(
 
     Raises:
         RadstartError: out of range, or too small for a unit of every class in both parts; then the
-            smallest budget that works is named.
+            smallest budget that works is named; or not among those that the split marks.
     """
     if not 0 < budget <= 1:
         raise RadstartError("is out of range", "budget", str(budget), "above 0, at most 1")
+    if parts.budgets and budget < 1:
+        return _marked(parts, labels, budget)
     used = np.zeros(len(labels), bool)
     smallest = 0.0
     for part, keep in _KEEP.items():
@@ -59,6 +62,26 @@ def draw_budget(
             f"{budget:g}",
             f"the smallest that works here is {smallest:g}",
         )
+    return used
+
+
+def _marked(parts: Parts, labels: Strings, budget: float) -> NDArray[np.bool_]:
+    """Return the rows of training and validation that the split marks for a budget."""
+    known = [f"{share:g}" for share in sorted(parts.budgets)]
+    if budget not in parts.budgets:
+        raise RadstartError(
+            f"{parts.source} marks other budgets", "budget", f"{budget:g}",
+            f"use {', '.join(known)} or 1, or a split without budgets",
+        )  # fmt: skip
+    used = parts.budgets[budget] & np.isin(parts.part, list(_KEEP))
+    for part in _KEEP:
+        there, lacking = parts.part == part, ""
+        lacking = ", ".join(sorted(set(labels[there]) - set(labels[there & used])))
+        if lacking:
+            raise RadstartError(
+                f"{parts.source} marks no {part} unit of a class", f"budget {budget:g}", lacking,
+                "use a larger budget",
+            )  # fmt: skip
     return used
 
 

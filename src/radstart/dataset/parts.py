@@ -1,7 +1,7 @@
 """Parts: which rows train, validate and test."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -33,13 +33,32 @@ class Parts:
     Attributes:
         part: object array (N,) of "train", "validation", "test"; "" for rows that are not used
             (unlabelled, or dropped for leakage).
-        source: "split column", "folds", "drawn" or "regrouped".
+        source: "split column", "folds", "splits/NAME", "drawn" or "regrouped".
         notes: what a reader should know about how the parts came about.
+        budgets: rows that the split marks for a budget, bool (N,) by its share; none = drawn.
     """
 
     part: Strings
     source: str
     notes: tuple[str, ...] = ()
+    budgets: Mapping[float, NDArray[np.bool_]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """The part or fold of every kept row, as a split has it.
+
+    Attributes:
+        name: "splits/NAME", of a repeat "splits/NAME:2".
+        folds: whether `value` names folds, not parts.
+        value: object array (N,), of the kept rows in their order.
+        budgets: bool (N,) of each budget that the split marks, by its share.
+    """
+
+    name: str
+    folds: bool
+    value: Strings
+    budgets: Mapping[float, NDArray[np.bool_]]
 
 
 def part_of_split(value: str) -> str:
@@ -56,12 +75,14 @@ def assign_parts(
     test_share: float = 0.15,
     test_fold: str | None = None,
     validation_fold: str | None = None,
+    given: Given | None = None,
 ) -> Parts:
     """Assign every labelled row to a part.
 
-    The split column where it has values; else whole folds (the last is test, the one before it
-    validation); else drawn by unit, stratified by class. A split without validation takes it from
-    training, by unit. A test or validation fold that is named puts the folds before the split.
+    As a split that is given says; else the split column where it has values; else whole folds (the
+    last is test, the one before it validation); else drawn by unit, stratified by class. A split
+    without validation takes it from training, by unit. A test or validation fold that is named puts
+    the folds before the split.
 
     Args:
         rows: the rows of a dataset.
@@ -71,6 +92,7 @@ def assign_parts(
         test_share: the same for test.
         test_fold: the fold to test on.
         validation_fold: the fold to validate on.
+        given: a split of the dataset, for these rows.
 
     Raises:
         RadstartError: a value that means no part, a row without one, shares out of range, fewer
@@ -79,6 +101,9 @@ def assign_parts(
     label = text(rows, "label")
     labelled = label != ""
     split, fold = text(rows, "split"), text(rows, "fold")
+    if given is not None:
+        none = np.full(len(rows), "", object)
+        split, fold = (none, given.value) if given.folds else (given.value, none)
     if not (validation_share > 0 and test_share > 0 and validation_share + test_share < 1):
         raise RadstartError(
             "shares must be above 0 and leave some for training",
@@ -96,6 +121,10 @@ def assign_parts(
         )
     shares = (1 - validation_share - test_share, validation_share, test_share)
     named = test_fold is not None or validation_fold is not None
+    if given is not None and named and not given.folds:
+        option = "--validation-fold" if test_fold is None else "--test-fold"
+        got = str(validation_fold if test_fold is None else test_fold)
+        raise RadstartError(f"{given.name} has parts, not folds", option, got, "leave it out")
     notes: list[str] = []
     if (split[labelled] != "").any() and not named:
         source, part = "split column", _from_split(rows, split, labelled)
@@ -105,13 +134,16 @@ def assign_parts(
     else:
         source = "drawn"
         part = draw_parts(units, label, labelled, PARTS, shares, stream(seed, "parts"))
+    another = 'name another --split-column, or "" to have the parts drawn'
+    if given is not None:
+        source, another = given.name, "name another --split"
     if not (part == "test").any() or not (part == "train").any():
         lacking = "train" if (part == "test").any() else "test"
         raise RadstartError(
             f"the {source} gives no {lacking} part",
             "parts",
             ", ".join(f"{name} {int((part == name).sum())}" for name in PARTS),
-            'name another --split-column, or "" to have the parts drawn',
+            another,
         )
     if not (part == "validation").any():
         training = part == "train"
@@ -124,11 +156,10 @@ def assign_parts(
             f"The {source} had no validation part: {int(taken.sum())} images of "
             f"{len(set(units.unit[taken]))} units were taken from training."
         )
-    hint = (
-        "" if source == "drawn" else f'--{source.split()[0].rstrip("s")}-column "" draws the parts'
-    )
-    check_classes(part, label, units, hint)
-    return Parts(part, source, tuple(notes))
+    hints = {"split column": '--split-column "" draws the parts', "drawn": ""}
+    hints["folds"] = '--fold-column "" draws the parts'
+    check_classes(part, label, units, hints.get(source, another))
+    return Parts(part, source, tuple(notes), given.budgets if given else {})
 
 
 def draw_parts(

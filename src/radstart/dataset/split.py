@@ -73,7 +73,7 @@ def split_dataset(dataset: Path, spec: SplitSpec) -> Split:
         RadstartError: not a dataset, a spec out of range, a group key that would be unused, fewer
             units than parts, or another split of that name.
     """
-    facts = _facts(dataset)
+    facts = read_facts(dataset)
     path = dataset / "splits" / f"{spec.name}.parquet"
     check_spec(spec)
     _check_name(path.with_suffix(".toml"), spec, facts)
@@ -139,7 +139,12 @@ def _told(spec: SplitSpec) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
-def _facts(dataset: Path) -> dict[str, Any]:
+def read_facts(dataset: Path) -> dict[str, Any]:
+    """Return `dataset.toml`.
+
+    Raises:
+        RadstartError: not a dataset, or made by a newer radstart.
+    """
     if not (dataset / "dataset.toml").is_file():
         raise RadstartError(
             "is not a dataset folder", str(dataset), "no dataset.toml", "radstart ingest makes one"

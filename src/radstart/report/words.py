@@ -204,7 +204,7 @@ def qualifiers_left(qualifiers: Any, marks: Any = ()) -> list[str]:
 
 def parts_from(value: Any) -> str:
     """Return where the parts came from, in words."""
-    return PARTS.get(str(value), str(value))
+    return PARTS.get(str(value), f"those of {value}")
 
 
 def between(value: Any) -> str:

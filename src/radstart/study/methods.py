@@ -56,8 +56,9 @@ def _data(facts: dict[str, Any]) -> list[str]:
             f"{_units(part['units'], data)} ({classes}{more})."
         )
     unit = "unit" if data["unit"] == "mixed" else data["unit"]
+    source = data["parts_from"]
     said.append(
-        f"The parts {PARTS.get(data['parts_from'], data['parts_from'])}; the {unit} is what is "
+        f"The parts {PARTS.get(source, f'are those of {source}')}; the {unit} is what is "
         "kept in one part and resampled, and images of identical pixels count as one unit."
     )
     if not data["patients_known"]:
@@ -69,9 +70,11 @@ def _data(facts: dict[str, Any]) -> list[str]:
         )
     if question["budgets"] != [1.0]:
         shares = listed([f"{100 * b:g} %" for b in sorted(question["budgets"])])
+        drawn = data.get("budgets_from", "drawn") == "drawn"
         said.append(
-            f"Budgets are {shares} of the units of the training and the validation part, drawn by "
-            "seed, smaller ones inside larger ones; the test part is always whole."
+            f"Budgets are {shares} of the units of the training and the validation part, "
+            f"{'drawn by seed' if drawn else 'the same for every seed'}, smaller ones inside "
+            "larger ones; the test part is always whole."
         )
     return said
 

@@ -52,7 +52,7 @@ class Plan:
         unit_count = len(np.unique(prepared.units.unit[prepared.parts.part != ""]))
         listed = [
             f"data        {data.name}: {len(data.rows)} images, {unit_count} units ({known}); "
-            f"{parts}",
+            f"{parts}{f' ({prepared.parts.source})' if spec.data.split else ''}",
             f"arms        {', '.join(arm.name for arm in prepared.arms)}  on "
             f"{', '.join(sorted({arm.backbone.text() for arm in prepared.arms}))}",
             f"grid        policies {', '.join(spec.policies)}; budgets "

@@ -20,12 +20,13 @@ from radstart.backbones import (
     usable_device,
 )
 from radstart.core.errors import RadstartError
-from radstart.core.files import whole_file, write_toml
+from radstart.core.files import read_toml, whole_file, write_toml
 from radstart.core.hashing import digest
 from radstart.core.progress import Progress
 from radstart.core.random import stream_seed
 from radstart.dataset import (
     Dataset,
+    Given,
     Leakage,
     Parts,
     Units,
@@ -34,6 +35,7 @@ from radstart.dataset import (
     channel_statistics,
     draw_budget,
     find_units,
+    given_split,
     resolve,
     working_copy,
 )
@@ -168,6 +170,7 @@ def prepare(
         raise RadstartError(
             "this folder holds something else", str(folder), strange[0], "choose an empty --out"
         )
+    given = _given(spec)
     dataset = _read(spec, folder, progress)
     task = TASKS[spec.task]
     units = find_units(dataset.rows, near=False)
@@ -177,10 +180,12 @@ def prepare(
         seed=spec.seed,
         test_fold=spec.test_fold or None,
         validation_fold=spec.validation_fold or None,
+        given=given,
     )
     found = audit(dataset.rows, units, parts)
     parts, leakage = resolve(dataset.rows, units, parts, found, spec.leakage, spec.seed)
-    parts_digest = digest([list(map(str, units.unit)), list(map(str, parts.part))])
+    parts_digest = _digest(units, parts)
+    _check_split(spec, folder, parts_digest)
     size = spec.image_size or 224
     copies = {size: working_copy(dataset, size, progress)}
     mean, std = channel_statistics(copies[size], parts.part == "train")
@@ -284,6 +289,37 @@ def _read(spec: StudySpec, folder: Path, progress: Progress) -> Dataset:
     ).kept()
 
 
+def _given(spec: StudySpec) -> Given | None:
+    """Return the split that the parts come from, None where none is asked for."""
+    data = spec.data
+    if not data.split:
+        return None
+    if not is_dataset(Path(data.path)):
+        raise RadstartError(
+            "DATA is a folder of images, which has no splits", "--split", data.split,
+            "radstart ingest makes a dataset of it, radstart split divides that",
+        )  # fmt: skip
+    return given_split(Path(data.path), data.split)
+
+
+def _digest(units: Units, parts: Parts) -> str:
+    """Return the fingerprint of units and parts, and of budgets where the split marks them."""
+    marked = [[share, parts.budgets[share].tolist()] for share in sorted(parts.budgets)]
+    told = [list(map(str, units.unit)), list(map(str, parts.part))]
+    return digest([*told, marked] if marked else told)
+
+
+def _check_split(spec: StudySpec, folder: Path, parts: str) -> None:
+    """Refuse a split that was drawn anew under its name since the study began."""
+    held = folder / "dataset" / "splits" / "study.toml"
+    begun = spec.data.split and (folder / "study.toml").exists() and held.is_file()
+    if begun and read_toml(held).get("parts") != parts:
+        raise RadstartError(
+            "this split has changed since the study began", "--split", spec.data.split,
+            "choose another --out",
+        )  # fmt: skip
+
+
 def _numerics(
     folder: Path, asked: str, device: str, arm: Arm, outputs: int, recipe: Recipe
 ) -> Numerics:
@@ -332,6 +368,7 @@ def _write_split(prepared: Prepared) -> None:
         {
             "schema": 1,
             "source": prepared.parts.source,
+            "parts": prepared.parts_digest,
             "unit": prepared.units.kind,
             "patients_known": prepared.units.patients_known,
             "leakage": {

@@ -32,6 +32,8 @@ class DataSpec:
             is present, "" = not used.
         positive: of two classes, the one whose score is ranked; None = decided by the names.
         known_as: public set that the images are from, a name of the catalog; "" = not stated.
+        split: split of the dataset at `path` that the parts come from, NAME or NAME:REPEAT;
+            "" = its columns, else drawn.
     """
 
     path: str
@@ -47,6 +49,7 @@ class DataSpec:
     site_column: str | None = None
     positive: str | None = None
     known_as: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,10 @@ def checked(spec: StudySpec) -> StudySpec:
         said = spec.data.known_as
         remedy = nearest(said, set_names())
         raise RadstartError("no such public set in the catalog", "known_as", said, remedy)
+    for name in ("split_column", "fold_column"):
+        if spec.data.split and getattr(spec.data, name) is not None:
+            option, got = f"--{name.replace('_', '-')}", getattr(spec.data, name)
+            raise RadstartError("the parts come from --split", option, repr(got), "give one")
     ranges: tuple[tuple[str, object, bool, str], ...] = (
         ("policies", spec.policies, bool(spec.policies), "at least one"),
         ("policies", spec.policies, _distinct(spec.policies), "each once"),

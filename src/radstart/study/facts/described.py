@@ -106,6 +106,7 @@ def data_counts(prepared: Prepared) -> dict[str, Any]:
         "patients_known": units.patients_known,
         "n_units": len(set(units.unit[parts.part != ""])),
         "parts_from": parts.source,
+        "budgets_from": parts.source if parts.budgets else "drawn",
         "parts": listed,
         "budgets": drawn,
         "duplicates": {
