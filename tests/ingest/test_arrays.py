@@ -130,7 +130,7 @@ def test_medmnist_with_findings_volumes_and_other_names(tmp_path):
     images, findings = RNG.integers(0, 256, (5, 9, 9), dtype=np.uint8), RNG.integers(0, 2, (5, 3))
     np.savez(tmp_path / "m.npz", train_images=images, train_labels=findings)
     scan = arrays.scan(tmp_path / "m.npz")
-    assert [scan.each[f"label_{i}"] for i in range(3)] == findings.T.astype(str).tolist()
+    assert scan.each["findings"] == [tuple(map(float, row)) for row in findings.tolist()]
     volumes = RNG.integers(0, 256, (2, 4, 6, 5), dtype=np.uint8)
     np.savez(tmp_path / "v.npz", test_images=volumes, test_labels=np.array([[7], [8]]))
     scan, frames = read(tmp_path / "v.npz")

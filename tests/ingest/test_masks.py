@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from radstart.core.errors import RadstartError
 from radstart.ingest.frames import Unreadable
 from radstart.ingest.masks import labels_of, unite
 
@@ -38,13 +37,7 @@ def test_what_is_no_mask(values, reason):
 def test_several_masks_become_one():
     a, b, c = (np.array([row], np.uint8) for row in ([0, 1, 1, 0], [2, 2, 0, 0], [3, 3, 0, 0]))
     assert unite([a, b, c]).tolist() == [[2, 1, 1, 0]]
-    assert unite([a, b, c], "majority").tolist() == [[2, 1, 0, 0]]
-    assert unite([a, b, c], "all").tolist() == [[0, 1, 0, 0]]
-    assert unite([a, b, c], "first").tolist() == a.tolist()
     assert a.tolist() == [[0, 1, 1, 0]]
     assert unite([b]).tolist() == b.tolist()
     with pytest.raises(Unreadable, match="sizes"):
         unite([a, b[:, :2]])
-    for masks, rule in (([a], "some"), ([], "any")):
-        with pytest.raises(RadstartError):
-            unite(masks, rule)

@@ -16,12 +16,13 @@ def ingest(
     ],
     out: Annotated[Path, Option(help="Folder of the dataset.", show_default=False)],
     labels: Annotated[
-        str,
+        list[str],
         Option(
             help="CSV with a row per file, patient, exam, series or instance; as it stands or "
-            "inside the first SOURCE. 'folders': the folder an image lies in is its label.  [none]"
+            "inside the first SOURCE. 'folders': the class folder an image lies in is its label. "
+            "May be repeated: train.csv, val.csv, ... of the same columns are one table.  [none]"
         ),
-    ] = "",
+    ] = [],  # noqa: B006
     column: Annotated[
         list[str],
         Option(
@@ -102,7 +103,8 @@ def ingest(
     from radstart.ingest import ingest as make
 
     spec = IngestSpec(
-        tuple(sources), out, labels, dict(_pair(text) for text in column), tuple(number), all_files,
+        tuple(sources), out, tuple(labels), dict(_pair(text) for text in column), tuple(number),
+        all_files,
         Rendering(_words(windows), stack=stack, depth=_depth(depth), shape=_words(shape)),
         max_side, slices, modality, keep_ids, key, workers, engine, seconds, memory,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from radstart.dataset.budgets import draw_budget
 from radstart.dataset.copies import channel_statistics, working_copy
 from radstart.dataset.given import given_split
 from radstart.dataset.hashes import perceptual_hash, perceptual_hashes
-from radstart.dataset.parts import PARTS, Given, Parts, assign_parts
+from radstart.dataset.parts import PARTS, Given, Parts, assign_parts, part_of_split
 from radstart.dataset.similar import Similar, similar_hashes
 from radstart.dataset.split import Split, open_split, split_dataset
 from radstart.dataset.split_spec import SplitSpec
@@ -38,6 +38,7 @@ __all__ = [
     "natural",
     "open_dataset",
     "open_split",
+    "part_of_split",
     "perceptual_hash",
     "perceptual_hashes",
     "resolve",

@@ -1,6 +1,7 @@
 """`radstart ingest`: any mix of files, with or without a table, becomes a dataset."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,11 @@ import pandas as pd
 from radstart.core.errors import RadstartError, short
 from radstart.core.hashing import digest
 from radstart.core.progress import Progress
-from radstart.dataset import Dataset, natural
-from radstart.ingest.csv_file import Table, read_csv
+from radstart.dataset import Dataset, natural, part_of_split
+from radstart.ingest.csv_file import Table, headed, joined, read_csv
 from radstart.ingest.engine import ENGINES, Engine
-from radstart.ingest.labels import NAMES, tell
+from radstart.ingest.folders import classes_of
+from radstart.ingest.labels import NAMES, plain, tell
 from radstart.ingest.listing import Rejected, printable
 from radstart.ingest.meaning import Rendering
 from radstart.ingest.pipeline import Checked, Reading, build
@@ -36,8 +38,8 @@ class IngestSpec:
     Attributes:
         sources: folders or files.
         out: the dataset folder; must not lie inside of a source.
-        labels: a CSV, as it stands or inside the first source; "folders" = the folder in which an
-            image lies is its label; "" = none.
+        labels: CSVs of the same columns, as they stand or inside the first source; "folders" = the
+            class folder in which an image lies is its label; () = none.
         columns: meaning (see `radstart.ingest.labels.NAMES`) -> column of the CSV; "" = take none.
         numbers: columns of the CSV that are numbers to predict.
         all_files: with a table that names files, also read those that it does not name.
@@ -55,7 +57,7 @@ class IngestSpec:
 
     sources: tuple[Path, ...]
     out: Path
-    labels: str = ""
+    labels: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     numbers: tuple[str, ...] = ()
     all_files: bool = False
@@ -106,7 +108,7 @@ def ingest(spec: IngestSpec, progress: Progress | None = None) -> Dataset:
 def ingest_sources(
     *sources: str | Path,
     out: str | Path,
-    labels: str | Path = "",
+    labels: str | Path | Sequence[str | Path] = (),
     columns: Mapping[str, str] | None = None,
     numbers: Sequence[str] = (),
     all_files: bool = False,
@@ -134,7 +136,7 @@ def ingest_sources(
     spec = IngestSpec(
         sources=tuple(map(Path, sources)),
         out=Path(out),
-        labels=str(labels),
+        labels=_names(labels),
         columns=dict(columns or {}),
         numbers=tuple(numbers),
         all_files=all_files,
@@ -148,6 +150,11 @@ def ingest_sources(
         engine=engine,
     )
     return ingest(spec, Progress(progress))
+
+
+def _names(labels: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    several = [labels] if isinstance(labels, str | Path) else labels
+    return tuple(str(name) for name in several if str(name))
 
 
 def _checked(rows: pd.DataFrame, rejected: list[Rejected]) -> Checked:
@@ -185,14 +192,31 @@ def _check_spec(spec: IngestSpec) -> None:
 
 
 def _table(spec: IngestSpec) -> Table | None:
-    if spec.labels in ("", FOLDERS):
+    if spec.labels in ((), (FOLDERS,)):
         if spec.numbers or spec.columns:
             raise RadstartError("needs a table", "a column", "", "name it with --labels")
         return None
-    path = Path(spec.labels)
-    inside = spec.sources[0] / path
-    path = inside if not path.exists() and inside.exists() else path
-    return read_csv(path, frozenset(name for names in NAMES.values() for name in names))
+    expected = frozenset(name for names in NAMES.values() for name in names)
+    tables = [
+        headed(read_csv(path, expected), lambda name: plain(name) in expected)
+        for path in _label_paths(spec)
+    ]
+    return joined(tables, [_split_of(table.path.stem) for table in tables])
+
+
+def _label_paths(spec: IngestSpec) -> list[Path]:
+    """Return where the tables are: as named, or inside the first source."""
+    inside = [spec.sources[0] / name for name in spec.labels]
+    return [
+        there if not Path(name).exists() and there.exists() else Path(name)
+        for name, there in zip(spec.labels, inside, strict=True)
+    ]
+
+
+def _split_of(name: str) -> str:
+    """Return the only word of a table's name that means a part: train, val, test, ..."""
+    found = [word for word in re.split("[^a-z]+", name.lower()) if part_of_split(word)]
+    return found[0] if len(found) == 1 else ""
 
 
 def _source(spec: IngestSpec, items: Sequence[Item], table: Table | None) -> Source:
@@ -202,11 +226,15 @@ def _source(spec: IngestSpec, items: Sequence[Item], table: Table | None) -> Sou
     named_by = spec.sources[0] if spec.keep_ids else spec.out  # a folder may be named by a patient
     name = printable(named_by.resolve().name)
     if table is None:
-        folders = spec.labels == FOLDERS
-        wanted = [_wanted(spec, item, _label_of(item) if folders else {}) for item in listed]
+        folders = bool(spec.labels)
+        several = len(spec.sources) > 1
+        top = [spec.sources[i.source].resolve().name + "/" if several else "" for i in listed]
+        paths = [above + item.path for above, item in zip(top, listed, strict=True)]
+        said = classes_of(paths) if folders else [{} for _ in listed]
+        wanted = [_wanted(spec, item, one) for item, one in zip(listed, said, strict=True)]
         return Source(tuple(wanted), tuple(rejected), name, "folder" if folders else "")
-    own = os.path.realpath(table.path)
-    listed = [item for item in listed if os.path.realpath(_path(spec, item)) != own]
+    own = {os.path.realpath(path) for path in _label_paths(spec)}
+    listed = [item for item in listed if os.path.realpath(_path(spec, item)) not in own]
     told = tell(table, listed, spec.columns, spec.numbers)
     taken = {mask for masks in told.masks.values() for mask in masks}
     wanted = []
@@ -227,11 +255,6 @@ def _source(spec: IngestSpec, items: Sequence[Item], table: Table | None) -> Sou
         targets=told.targets,
         keyed=("" if told.by == "file" else told.by, keyed),
     )
-
-
-def _label_of(item: Item) -> dict[str, str]:
-    folder = item.path.rpartition("/")[0].rpartition("/")[2]
-    return {"label": printable(folder)} if folder else {}
 
 
 def _path(spec: IngestSpec, item: Item) -> Path:

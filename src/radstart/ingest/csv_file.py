@@ -3,7 +3,8 @@
 import codecs
 import csv
 import io
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from radstart.core.errors import RadstartError
@@ -88,6 +89,57 @@ def read_csv(path: Path, expected: frozenset[str] = frozenset()) -> Table:
     width = len(header)
     records = tuple(tuple((row + [""] * width)[:width]) for row in rows[1:])
     return Table(path, header, tuple(lines[1:]), records, faults, content)
+
+
+def headed(table: Table, known: Callable[[str], bool]) -> Table:
+    """Return a table of two columns whose first row is no header as one of image and label.
+
+    Args:
+        table: as read.
+        known: whether something is a usual name of a column.
+    """
+    first, second = (*table.header, "", "")[:2]
+    named = known(first) or known(second) or not second
+    if named or len(table.header) != 2 or not (first.isdecimal() or "." in first):
+        return table
+    lines = (1, *table.lines)
+    records = (table.header, *table.records)
+    return replace(
+        table, header=("image", "label"), lines=lines, records=records, faults=("", *table.faults)
+    )
+
+
+def joined(tables: Sequence[Table], splits: Sequence[str] = ()) -> Table:
+    """Return tables of the same columns as one; its lines count on from one to the next.
+
+    Args:
+        tables: at least one.
+        splits: the split of each, "" = not known; a column `split` where all are known and the
+            tables have none.
+
+    Raises:
+        RadstartError: their columns differ.
+    """
+    first = tables[0]
+    if len(tables) == 1:
+        return first
+    for table in tables[1:]:
+        if table.header != first.header:
+            raise RadstartError(
+                f"has other columns than {first.path.name}", str(table.path),
+                ", ".join(table.header)[:80], "join tables of other columns yourself",
+            )  # fmt: skip
+    told = all(splits) and "split" not in map(str.lower, first.header)
+    header = (*first.header, "split") if told else first.header
+    lines: list[int] = []
+    records: list[tuple[str, ...]] = []
+    for table, split in zip(tables, splits, strict=True):
+        start = lines[-1] if lines else 0
+        lines += [start + line for line in table.lines]
+        records += [(*record, split) if told else record for record in table.records]
+    faults = tuple(fault for table in tables for fault in table.faults)
+    content = b"\0".join(table.content for table in tables)
+    return Table(first.path, header, tuple(lines), tuple(records), faults, content)
 
 
 def _decode(content: bytes, path: Path) -> str:

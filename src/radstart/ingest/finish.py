@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radstart.dataset import TARGET, similar_hashes
-from radstart.ingest.listing import printable
+from radstart.ingest.folders import said_by
+from radstart.ingest.listing import Rejected, printable
 from radstart.ingest.plan import Source, Wanted
 from radstart.ingest.privacy import Names
 from radstart.ingest.work import PART_SCHEMA
@@ -37,7 +38,7 @@ def rows_of(
 ) -> pd.DataFrame:
     """Return the rows of a dataset, in the order of the pictures.
 
-    Values of the user's table lead; what it leaves empty comes from the file.
+    Values of the user's table lead; what it leaves empty comes from the file, then its folders.
 
     Args:
         pictures: of `read_parts`.
@@ -54,6 +55,8 @@ def rows_of(
         kind = name if name in _HASHED else ""
         cells = [names.of(kind, v.get(name, "")) if kind else v.get(name, "") for _, v in told]
         given = np.array(cells, object)[which]
+        if name == "anatomy":
+            rows["anatomy_from"] = np.where(given == "", rows["anatomy_from"], "table")
         if name in rows:
             scanned = rows[name].fillna("").astype(object).to_numpy()
             given = np.where(given == "", scanned, given)
@@ -63,9 +66,18 @@ def rows_of(
     for name in source.targets:
         values = [_number(v.get(f"{TARGET}{name}", "")) for _, v in told]
         rows[f"{TARGET}{name}"] = np.array(values, float)[which]
+    for name, held in _findings(rows["findings"]).items():
+        rows[name] = rows[name].fillna(pd.Series(held)) if name in rows else held
     rows["line"] = np.array([line for line, _ in told])[which]
     items = rows["item"].to_numpy(np.int64)
     rows["name"] = np.array([printable(w.name) for w in source.wanted], object)[items]
+    by_folder = [said_by(wanted.name.rpartition("/")[0]) for wanted in source.wanted]
+    for name in ("modality", "anatomy"):
+        said = np.array([one.get(name, "") for one in by_folder], object)[items]
+        lacks = ((rows[name] == "") & (said != "")).to_numpy(bool)
+        rows.loc[lacks, name] = said[lacks]
+        if name == "anatomy":
+            rows.loc[lacks, "anatomy_from"] = "folder"
     rows["image"] = _image_names(rows, source.wanted, names)
     rows["origin"] = rows["kind"]
     rows["frame"] = rows["index"]
@@ -83,6 +95,27 @@ def _told(
     place = {names.of(by, key): k for k, key in enumerate(keyed, start=1)}
     which = [place.get(key, 0) for key in rows[by].fillna("")]
     return [(0, {}), *keyed.values()], np.array(which, np.int64)
+
+
+def _findings(cells: "pd.Series[Any]") -> Mapping[str, NDArray[np.float64]]:
+    """Return the findings that files hold: label_0, label_1, ...; NaN = none, or -1 (uncertain)."""
+    known = np.flatnonzero(cells.notna())
+    width = max((len(cells.iloc[row]) for row in known), default=0)
+    out = np.full((len(cells), width), np.nan)
+    for row in known:
+        out[row, : len(cells.iloc[row])] = cells.iloc[row]
+    out[out == -1] = np.nan
+    return {f"{TARGET}label_{k}": out[:, k] for k in range(width)}
+
+
+def unmatched(images: pd.DataFrame, source: Source, names: Names) -> list[Rejected]:
+    """Return the rows of a table, joined by a key of headers, that speak of no image."""
+    by, keyed = source.keyed
+    seen = set(images[by]) if by else set()
+    return [
+        Rejected(line, "", f"no image of this {by}", "check it, or add its images")
+        for key, (line, _) in keyed.items() if names.of(by, key) not in seen
+    ]  # fmt: skip
 
 
 def _number(text: str) -> float:

@@ -16,6 +16,7 @@ from radstart.ingest.anatomy import region
 from radstart.ingest.csv_file import Table
 from radstart.ingest.listing import Rejected
 from radstart.ingest.privacy import known_modality
+from radstart.ingest.readers.arrays import PLANES
 from radstart.ingest.walk import Item
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -41,7 +42,6 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 """Meaning -> how its column may be called, without case, blanks and signs; the first leads."""
 
 KEYS = ("image_id", "series", "exam", "patient")
-MODALITIES = frozenset({"CT", "MR", "MRI", "US", "CR", "DX", "XR", "MG", "PT", "NM", "RF", "XA"})
 _FLAGS = frozenset({"", "0", "1", "-1", "0.0", "1.0", "-1.0", "nan", "NaN"})
 
 
@@ -82,7 +82,7 @@ def choose(table: Table, given: Mapping[str, str]) -> dict[str, str]:
     """
     known: dict[str, list[str]] = defaultdict(list)
     for column in table.header:
-        known[_plain(column)].append(column)
+        known[plain(column)].append(column)
     chosen: dict[str, str] = {}
     for meaning, names in NAMES.items():
         wanted = given.get(meaning)
@@ -105,7 +105,8 @@ def choose(table: Table, given: Mapping[str, str]) -> dict[str, str]:
     return chosen
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Return the name of a column without case, blanks and signs."""
     return re.sub("[^a-z0-9]", "", name.lower())
 
 
@@ -154,10 +155,14 @@ def tell(
     if any(item is not None for item, _ in matches):
         return _by_file(table, columns, targets, matches, masks, values, items)
     by = next((key for key in KEYS if key in columns), None)
+    folders = {item.path.lower().split("/")[-2:][0] for item in items}
+    if by is None and "image" in columns and folders & set(PLANES):  # a file for each plane
+        by, columns["exam"] = "exam", columns.pop("image")
+        values = _values(table, columns, targets)
     if by is None:
         raise RadstartError(
             "no row names a file of the sources, and no column a patient, exam or series",
-            str(table.path), ", ".join(table.header)[:80], "name one with --image-column",
+            str(table.path), ", ".join(table.header)[:80], "name one, e.g. --column image=NAME",
         )  # fmt: skip
     return _by_key(table, columns, targets, by, values)
 
@@ -188,7 +193,8 @@ def _matches(
     """Return the item that each row names, or None and why."""
     if "image" not in columns:
         return [(None, "no image is named")] * len(table.lines)
-    return [index.find(cell) for cell in table.raw(columns["image"])]
+    cells = zip(table.raw(columns["image"]), table.faults, strict=True)
+    return [(None, fault) if fault else index.find(cell) for cell, fault in cells]
 
 
 def _masks(table: Table, columns: dict[str, str], index: "_Index") -> dict[int, tuple[int, ...]]:
@@ -226,8 +232,8 @@ def _by_file(
             continue
         first = files.setdefault(item, line)
         if first == line:
-            values[line] = {**_from_path(items[item].path), **_given(values[line])}
-        elif values[first].get("label", "") != values[line].get("label", ""):
+            continue
+        if values[first].get("label", "") != values[line].get("label", ""):
             contradicted.add(item)
             why = f"one image under two labels: line {first} and line {line}"
             rejected.append(Rejected(line, name, why, "correct the wrong one"))
@@ -241,20 +247,6 @@ def _by_file(
         columns, "file", values, files=files, masks=masks, targets=targets,
         rejected=tuple(rejected),
     )  # fmt: skip
-
-
-def _given(values: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if value}
-
-
-def _from_path(path: str) -> dict[str, str]:
-    """Return modality and anatomy of MODALITY/ANATOMY/... folders (RadImageNet's layout)."""
-    parts = PurePosixPath(path).parts[:-1]
-    for place, part in enumerate(parts[:-1]):
-        if part.upper() in MODALITIES:
-            named = region({"body_part": parts[place + 1]})[0]
-            return {"modality": known_modality(part) or ""} | ({"anatomy": named} if named else {})
-    return {}
 
 
 def _by_key(

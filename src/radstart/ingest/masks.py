@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from radstart.core.errors import RadstartError
 from radstart.ingest.frames import Unreadable, Values
 
-RULES = ("any", "majority", "all", "first")
 _LEVELS = "save it with whole numbers from 0 to 255"
 
 
@@ -40,30 +38,20 @@ def labels_of(values: Values) -> NDArray[np.uint8]:
     return labels
 
 
-def unite(masks: Sequence[NDArray[np.uint8]], rule: str = "any") -> NDArray[np.uint8]:
-    """Return one mask of several of the same image.
+def unite(masks: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return one mask of several of the same image: masked is what any of them masks.
+
+    The label is that of the first mask that has one there.
 
     Args:
-        masks: each (H, W) labels, 0 = background.
-        rule: which pixels are not background: of "any" mask, of the "majority" (more than half),
-            of "all", or of the "first" mask alone. The label is that of the first mask that has
-            one there.
+        masks: at least one, each (H, W) labels, 0 = background.
 
     Raises:
-        RadstartError: no mask, or an unknown rule.
         Unreadable: masks of different sizes.
     """
-    if rule not in RULES or not masks:
-        raise RadstartError("is no rule", "masks", rule, f"choose one of {', '.join(RULES)}")
     if len({mask.shape for mask in masks}) > 1:
         raise Unreadable("masks of different sizes for one image", "give masks of its own size")
-    if rule == "first":
-        return masks[0]
     together = masks[0].copy()
-    votes = (masks[0] > 0).astype(np.int64)
     for mask in masks[1:]:
         np.copyto(together, mask, where=together == 0)
-        votes += mask > 0
-    needed = {"any": 1, "majority": len(masks) // 2 + 1, "all": len(masks)}[rule]
-    together[votes < needed] = 0
     return together

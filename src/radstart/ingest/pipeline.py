@@ -22,7 +22,7 @@ from radstart.core.hashing import digest
 from radstart.core.progress import Progress
 from radstart.dataset import MORE_SCHEMA, ROW_SCHEMA, TARGET, Dataset, open_dataset, save_dataset
 from radstart.ingest.engine import Engine, run
-from radstart.ingest.finish import columns_of, curate, read_parts, rows_of
+from radstart.ingest.finish import columns_of, curate, read_parts, rows_of, unmatched
 from radstart.ingest.listing import Rejected, printable
 from radstart.ingest.meaning import Rendering
 from radstart.ingest.plan import VERSION, Source, Wanted, part_tasks, scan_tasks
@@ -227,6 +227,7 @@ def _make(
             shown.advance(count)
     pictures, broken = read_parts([task.table for task in tasks])
     rejected += _rejected(broken, source.wanted)
+    rejected += unmatched(images[~refused], source, names)
     rows = rows_of(pictures, arranged, source, names)
     rows.loc[rows["modality"] == "", "modality"] = reading.modality
     curate(rows)
@@ -235,10 +236,10 @@ def _make(
     save_dataset(
         out,
         name=source.name,
-        target=source.target,
+        target=source.target or ("label" if classes else ""),  # of files that hold their own
         classes=classes,
         rows=columns_of(rows, [*ROW_SCHEMA.names, *MORE_SCHEMA.names]
-                        + [f"{TARGET}{name}" for name in source.targets]),
+                        + [name for name in map(str, rows) if name.startswith(TARGET)]),
         rejected={
             "line": [row.line for row in rejected],
             "image": [names.of("image", row.image) for row in rejected],

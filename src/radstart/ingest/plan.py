@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from radstart.core.hashing import digest
+from radstart.ingest.folders import said_by
 from radstart.ingest.listing import Rejected
 from radstart.ingest.privacy import Names
 from radstart.ingest.work import FilePart, PartTask, Recipe, ScanTask
@@ -16,7 +17,7 @@ SCAN_FILES = 256  # files of one scan table
 PART_IMAGES = 256  # images of one shard
 _LONG = 4096  # of one file that is unpacked from its beginning
 _LONG_PIXELS = 1 << 28  # of these together
-VERSION = "3"  # part of every name of a part: raise it when the same files are read otherwise
+VERSION = "4"  # part of every name of a part: raise it when the same files are read otherwise
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def part_tasks(
             item = int(items[low])
             masks = tuple(str(path) for path in wanted[item].masks)
             which = tuple(indexes[low:high].tolist())
-            said = stated[low] or wanted[item].values.get("modality", "") or modality
+            by_folder = said_by(wanted[item].name.rpartition("/")[0]).get("modality", "")
+            said = wanted[item].values.get("modality", "") or by_folder or modality
             ct = said.upper() == "CT" and not stated[low] and kinds[low] != "raster"
             files.append(FilePart(item, str(wanted[item].path), str(kinds[low]), which, masks, ct))
         number = len(tasks)

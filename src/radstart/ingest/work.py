@@ -22,6 +22,7 @@ from radstart.core.files import os_reason, whole_file
 from radstart.dataset import perceptual_hashes
 from radstart.ingest import anatomy
 from radstart.ingest.frames import Frame, Scan, Unreadable
+from radstart.ingest.masks import labels_of, unite
 from radstart.ingest.meaning import Picture, Pixels, Rendering, render, render_mask
 from radstart.ingest.privacy import Names, known_modality
 from radstart.ingest.readers import frames_of, kind_of, scan_of
@@ -37,7 +38,7 @@ SCAN_SCHEMA = pa.schema(
     + [(n, pa.string()) for n in ("anatomy_from", "view", "laterality", "sex", "manufacturer")]
     + [(n, pa.string()) for n in ("site", "split", "label", "image_type", "burned_in")]
     + [(n, pa.float64()) for n in ("age", "spacing_row", "spacing_col", "thickness")]
-    + [(n, pa.list_(pa.float64())) for n in ("orientation", "position")]
+    + [(n, pa.list_(pa.float64())) for n in ("orientation", "position", "findings")]
     + [(n, pa.int64()) for n in ("rows", "cols", "instance", "acquisition")]
     + [(n, pa.string()) for n in ("reason", "remedy")]
 )
@@ -84,8 +85,7 @@ class FilePart:
         item: number of the file.
         path, kind: where it is and how it is read.
         which: indexes of its images.
-        masks: paths of mask files that belong to it; several are united: a pixel is masked where
-            any of them says so.
+        masks: paths of mask files that belong to it; several are united (`masks.unite`).
         hounsfield: whether values whose unit the file does not state are Hounsfield units.
     """
 
@@ -176,7 +176,7 @@ def _scanned(item: int, kind: str, scan: Scan, names: Names) -> Iterator[dict[st
         for name in ("sex", "manufacturer", "split", "label", "burned_in", "age", "thickness",
                      "rows", "cols", "instance", "acquisition"):  # fmt: skip
             row[name] = tags.get(name)
-        for name in ("orientation", "position"):
+        for name in ("orientation", "position", "findings"):
             value = tags.get(name)
             row[name] = [float(x) for x in value] if isinstance(value, tuple | list) else None
         yield row
@@ -286,27 +286,23 @@ def _refused(item: int, index: int, reason: str, remedy: str) -> dict[str, Any]:
 
 
 def _united(file: FilePart, frame: Frame) -> NDArray[np.uint8]:
-    """Return 1 where any mask of a file masks the frame, else 0.
+    """Return the labels of a frame out of all masks of its file.
 
     Raises:
-        Unreadable: a mask cannot be read, or is of another size.
+        Unreadable: a mask cannot be read, holds no labels, or is of another size.
     """
-    shape = frame.values.shape[:2]
-    found = np.zeros(shape, np.uint8)
+    found = []
     for path in file.masks:
         try:
             kind = kind_of(Path(path))
             index = frame.index if kind != "raster" else 0
-            mask = next(iter(frames_of(Path(path), kind, [index]))).values
+            found.append(labels_of(next(iter(frames_of(Path(path), kind, [index]))).values))
         except (Unreadable, StopIteration) as error:
             why = error.reason if isinstance(error, Unreadable) else "has fewer images"
             raise Unreadable(f"its mask cannot be used: {why}", "mend the mask") from error
-        if mask.ndim == 3:
-            mask = mask.max(axis=2)
-        if mask.shape != shape:
+        if found[-1].shape != frame.values.shape[:2]:
             raise Unreadable("its mask is of another size", "mend the mask")
-        found |= (mask > 0).astype(np.uint8)
-    return found
+    return unite(found)
 
 
 class _Shards:

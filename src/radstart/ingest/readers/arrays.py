@@ -92,7 +92,7 @@ def scan(path: Path) -> Scan:
     name is the exam, the folder the view, the folder above it the split where it is one.
 
     NPZ: train_images, val_images, test_images with their _labels (MedMNIST's layout): each image
-    has a `split`, and a `label` (or `label_0`, `label_1`, ... where it has several); `images` and
+    has a `split`, and a `label` (or `findings`, a tuple, where it has several); `images` and
     `labels`; or a single array.
 
     Raises:
@@ -308,7 +308,7 @@ def _scan_archive(archive: zipfile.ZipFile) -> Scan:
 
 
 def _labels(archive: zipfile.ZipFile, arrays: Sequence[_Array]) -> dict[str, list[Any]]:
-    """Return label, or label_0, label_1, ..., of every image; {} where an array has none."""
+    """Return label, or findings, of every image; {} where an array has none."""
     parts = []
     for array in arrays:
         name = array.name.removesuffix("images") + "labels"
@@ -327,10 +327,10 @@ def _labels(archive: zipfile.ZipFile, arrays: Sequence[_Array]) -> dict[str, lis
         parts.append(np.repeat(values, array.slices, axis=0))
     if len({part.shape[1] for part in parts}) > 1:
         raise Unreadable("labels of different widths", "save the same labels for every part")
-    columns = [[str(value) for value in column] for column in np.concatenate(parts).T.tolist()]
-    if len(columns) == 1:
-        return {"label": columns[0]}
-    return {f"label_{i}": column for i, column in enumerate(columns)}
+    whole = np.concatenate(parts)
+    if whole.shape[1] == 1:
+        return {"label": [str(value) for value in whole[:, 0].tolist()]}
+    return {"findings": [tuple(map(float, row)) for row in whole.tolist()]}
 
 
 def _unpacked(archive: zipfile.ZipFile, which: Sequence[int]) -> Iterator[Frame]:

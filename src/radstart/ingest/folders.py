@@ -1,0 +1,74 @@
+"""What the folders of an image say of it: its class and split, its modality and region."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import PurePosixPath
+from types import MappingProxyType
+
+from radstart.dataset import part_of_split
+from radstart.ingest.anatomy import region
+from radstart.ingest.listing import printable
+from radstart.ingest.privacy import known_modality
+
+MODALITIES = frozenset({"CT", "MR", "MRI", "US", "CR", "DX", "XR", "MG", "PT", "NM", "RF", "XA"})
+_PLAIN = frozenset({"images", "image", "imgs", "img", "png", "jpg", "jpeg", "dicom", "dcm"})
+_SHORT: Mapping[str, str] = MappingProxyType(
+    {"af": "ankle+foot", "gb": "abdomen", "cbd": "abdomen", "ivc": "abdomen", "aorta": "abdomen",
+     "portal_vein": "abdomen", "fibroid": "pelvis"}
+)  # fmt: skip
+"""RadImageNet's words for regions that mean something else, or nothing, elsewhere."""
+
+
+@lru_cache(maxsize=4096)
+def said_by(folder: str) -> Mapping[str, str]:
+    """Return modality and anatomy of MODALITY/REGION/... folders (RadImageNet's); {} = none."""
+    parts = PurePosixPath(folder).parts
+    place = next((k for k, part in enumerate(parts) if part.upper() in MODALITIES), None)
+    if place is None:
+        return {}
+    found = {"modality": known_modality(parts[place]) or ""}
+    below = parts[place + 1] if place + 1 < len(parts) else ""
+    named = _SHORT.get(below.lower()) or region({"body_part": below})[0]
+    return found | ({"anatomy": named} if named else {})
+
+
+def classes_of(paths: Sequence[str]) -> list[dict[str, str]]:
+    """Return the label and the split that the folders of each path say; {} where none does.
+
+    Folders that all share, and those that only say that images lie in them, do not count. Where
+    all that are then outermost are splits (train, val, test), they are the split. The outermost
+    that is left is the class: what lies below (patients, series) is not looked at. Below a folder
+    named by a modality (RadImageNet's layout) all levels from there on are the class:
+    MR__knee__normal, US__gb.
+
+    Args:
+        paths: with /.
+    """
+    levels = [PurePosixPath(path).parts[:-1] for path in paths]
+    levels = [tuple(name for name in one if name.lower() not in _PLAIN) for one in levels]
+    levels = _without_shared(levels)
+    splits = [""] * len(levels)
+    tops = {one[0] for one in levels if one}
+    if tops and all(part_of_split(name) for name in tops):
+        splits = [one[0] if one else "" for one in levels]
+        levels = _without_shared([one[1:] for one in levels])
+    found = []
+    for one, split in zip(levels, splits, strict=True):
+        label = one[0] if one else ""
+        if label.upper() in MODALITIES:
+            label = "__".join(one)
+        values = {"label": printable(label), "split": split}
+        found.append({name: value for name, value in values.items() if value})
+    return found
+
+
+def _without_shared(levels: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return folders without the outermost that all have; files that lie right in those: none."""
+    depth = 0
+    inside = [one for one in levels if one]
+    while len(tops := {one[depth] for one in inside}) == 1 and tops.pop().upper() not in MODALITIES:
+        below = [one for one in inside if len(one) > depth + 1]
+        if not below:
+            break
+        inside, depth = below, depth + 1
+    return [one[depth:] for one in levels]
