@@ -322,3 +322,19 @@ def test_rows_of_a_table_join_by_keys_of_headers(ingest, tmp_path, tag):
     assert said == {3: "a", 2: "b", 0: ""}
     assert dataset.rejected["line"].tolist() == [4]
     assert dataset.rejected["reason"].str.startswith("no image of this").all()
+
+
+def test_ages_over_89_are_one_unless_identifiers_are_kept(ingest, tmp_path):
+    for k, age in enumerate(("089Y", "090Y", "102Y", "018M")):
+        pixels = RNG.integers(900, 1200, (16, 16), dtype=np.uint16)
+        made = ct(PatientAge=age, Rows=16, Columns=16, PixelData=pixels.tobytes())
+        write(tmp_path / "data" / f"{k}.dcm", encoded(made))
+    pictures(tmp_path / "data", ["5.png", "6.png"])
+    lines = ["image,age", *(f"{k}.dcm," for k in range(4)), "5.png,97", "6.png,89"]
+    write(tmp_path / "labels.csv", "\n".join(lines))
+    table = tmp_path / "labels.csv"
+    kept = ingest("kept", labels=table).rows["age"]
+    np.testing.assert_array_equal(kept, [89, 90, 102, 1.5, 97, 89])
+    hashed = ingest(labels=table, keep_ids=False, key=tmp_path / "key")
+    np.testing.assert_array_equal(hashed.rows["age"], [89, 90, 90, 1.5, 90, 89])
+    assert hashed.facts["how"]["oldest"] == 90

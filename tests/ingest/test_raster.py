@@ -73,3 +73,15 @@ def test_white_is_zero(tmp_path, kind):
         path = tmp_path / f"{photometric}.tif"
         tifffile.imwrite(path, values, photometric=photometric)
         assert np.array_equal(read_raster(path), expected)
+
+
+@pytest.mark.parametrize("kind", [OSError, ValueError, SyntaxError])
+def test_what_the_decoder_says_is_not_told(tmp_path, monkeypatch, kind):
+    def fail(image):
+        raise kind("chunk of Hans Meier")
+
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.setattr(raster, "_pixels", fail)
+    with pytest.raises(Unreadable, match="broken") as caught:
+        read_raster(tmp_path / "a.png")
+    assert "Meier" not in f"{caught.value.reason} {caught.value.remedy}"

@@ -61,7 +61,7 @@ def rows_of(
             scanned = rows[name].fillna("").astype(object).to_numpy()
             given = np.where(given == "", scanned, given)
         rows[name] = given
-    ages = np.array([_years(v.get("age", "")) for _, v in told])[which]
+    ages = np.array([names.age(_years(v.get("age", ""))) for _, v in told], float)[which]
     rows["age"] = np.where(np.isnan(ages), rows["age"].astype(float), ages)
     for name in source.targets:
         values = [_number(v.get(f"{TARGET}{name}", "")) for _, v in told]

@@ -247,7 +247,7 @@ def _make(
         },
         source=mark,
         columns=source.columns,
-        how={**reading.told(), "key": names.fingerprint, **notes},
+        how={**reading.told(), "key": names.fingerprint, "oldest": names.age(200), **notes},
     )  # fmt: skip
     kept = {task.shard.name for task in tasks}
     for folder in (out / "pixels", out / "masks"):

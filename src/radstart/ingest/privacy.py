@@ -9,6 +9,7 @@ from pathlib import Path
 from radstart.core.errors import RadstartError
 from radstart.core.files import os_reason
 
+OLD = 90.0  # years from which on an age tells who it is, as the HIPAA rule has it
 _DIGITS = 16  # of 64 bits: two of a million names agree with a chance of 3 in 100 million
 _KEY_BYTES = 32
 _CODES = """
@@ -54,6 +55,11 @@ class Names:
         state = hashlib.blake2b(f"{kind}\0{value}".encode(errors="surrogatepass"),
                                 key=self.key, digest_size=_DIGITS // 2)  # fmt: skip
         return state.hexdigest()
+
+    def age(self, years: float | None) -> float | None:
+        """Return an age as it is written: of those over 89 that they are, no more."""
+        over = not self.kept and years is not None and years >= OLD
+        return OLD if over else years
 
     def image_type(self, value: object) -> str | None:
         r"""Return an image type of a header, e.g. "ORIGINAL\PRIMARY\AXIAL".

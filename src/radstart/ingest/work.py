@@ -173,9 +173,11 @@ def _scanned(item: int, kind: str, scan: Scan, names: Names) -> Iterator[dict[st
             row[name] = names.of(name, _text(tags, name)) or None
         row["modality"] = known_modality(tags.get("modality"))
         row["image_type"] = names.image_type(tags.get("image_type"))
-        for name in ("sex", "manufacturer", "split", "label", "burned_in", "age", "thickness",
+        for name in ("sex", "manufacturer", "split", "label", "burned_in", "thickness",
                      "rows", "cols", "instance", "acquisition"):  # fmt: skip
             row[name] = tags.get(name)
+        years = tags.get("age")
+        row["age"] = names.age(float(years)) if isinstance(years, int | float) else None
         for name in ("orientation", "position", "findings"):
             value = tags.get(name)
             row[name] = [float(x) for x in value] if isinstance(value, tuple | list) else None

@@ -92,9 +92,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except OSError as error:
         if error.strerror:  # the disk's, not the decoder's
             raise Unreadable(f"cannot be read: {error.strerror}", "make it readable") from error
-        raise Unreadable(f"cut off or broken: {error}", _AGAIN) from error
+        raise Unreadable("cut off or broken", _AGAIN) from error  # its words may quote a header
     except Exception as error:  # decoders raise anything on broken files
-        raise Unreadable(f"broken: {type(error).__name__} {error}", _AGAIN) from error
+        raise Unreadable(f"broken ({type(error).__name__})", _AGAIN) from error
 
 
 def _pages(image: Image.Image) -> int:
