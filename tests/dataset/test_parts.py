@@ -1,5 +1,8 @@
 """Parts, the audit and what is done about leakage."""
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from radstart.core.errors import RadstartError
-from radstart.dataset import PARTS, assign_parts, audit, find_units, resolve, text
+from radstart.dataset import (
+    PARTS,
+    assign_parts,
+    audit,
+    draw_budget,
+    find_units,
+    resolve,
+    text,
+)
 from radstart.dataset.strata import deal
 
 
@@ -227,3 +238,16 @@ def test_nothing_crosses_after_regroup_or_drop(cells):
         except RadstartError:  # a class is missing from a part
             continue
         assert audit(rows, units, parts).units == 0
+
+
+def test_another_key_of_hashes_deals_the_same_parts_and_budgets():
+    def drawn(key, hashed):
+        names = [hashlib.blake2b(f"{k // 2}".encode(), key=key).hexdigest() for k in range(120)]
+        rows = table(["a", "b", "b"] * 40, patient=names)
+        units = replace(find_units(rows), hashed=hashed)
+        parts = assign_parts(rows, units, seed=0)
+        used = draw_budget(units, parts, text(rows, "label"), 0.5, 1)
+        return [*parts.part, *used]
+
+    assert drawn(b"one", True) == drawn(b"other", True)
+    assert drawn(b"one", False) != drawn(b"other", False)

@@ -48,7 +48,7 @@ def draw_budget(
     smallest = 0.0
     for part, keep in _KEEP.items():
         rows = parts.part == part
-        names, _, counts = count_classes(units.unit[rows], labels[rows])
+        names, _, counts = count_classes(units.unit[rows], labels[rows], units.hashed)
         order = first_units(counts > 0, keep, stream(seed, "budget", part))
         covered = (np.cumsum(counts[order] > 0, axis=0) > 0).all(axis=1)
         needed = int(np.argmax(covered)) + 1

@@ -172,7 +172,7 @@ def draw_parts(
 ) -> Strings:
     """Draw parts by unit among the chosen rows, stratified by class; "" for the others."""
     part = np.full(len(label), "", object)
-    unit_names, _, counts = count_classes(units.unit[chosen], label[chosen])
+    unit_names, _, counts = count_classes(units.unit[chosen], label[chosen], units.hashed)
     dealt = deal(counts, np.asarray(shares, np.float64), rng)
     of_unit = dict(zip(unit_names, dealt.tolist(), strict=True))
     part[chosen] = [names[of_unit[unit]] for unit in units.unit[chosen]]

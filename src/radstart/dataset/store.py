@@ -63,6 +63,11 @@ class Dataset:
         """Return the number of rows."""
         return len(self.rows)
 
+    @property
+    def hashed(self) -> bool:
+        """Return whether patients and images are named by hashes with a key."""
+        return bool((self.facts.get("how") or {}).get("key", "kept") != "kept")
+
     def kept(self) -> "Dataset":
         """Return the dataset without the rows that curation dropped (`keep` is false)."""
         keep = self.rows["keep"].to_numpy(bool)

@@ -8,17 +8,20 @@ from radstart.dataset.tables import Strings, codes
 Counts = NDArray[np.int64]
 
 
-def count_classes(unit: Strings, label: Strings) -> tuple[Strings, Strings, Counts]:
+def count_classes(
+    unit: Strings, label: Strings, in_rows: bool = False
+) -> tuple[Strings, Strings, Counts]:
     """Count images per unit and class.
 
     Args:
         unit: names, object array (N,).
         label: class names, object array (N,), none empty.
+        in_rows: units in the order in which they appear, not of their names.
 
     Returns:
         unit names (U,), class names (C,), counts (U, C) int64.
     """
-    units, unit_index = codes(unit)
+    units, unit_index = codes(unit, in_rows)
     classes, class_index = codes(label)
     flat = np.bincount(unit_index * len(classes) + class_index, minlength=len(units) * len(classes))
     return units, classes, flat.reshape(len(units), len(classes)).astype(np.int64)

@@ -110,9 +110,9 @@ def text(rows: pd.DataFrame, column: str) -> Strings:
     return np.where(texts == "-1", "", texts) if column in NUMBERED else texts
 
 
-def codes(values: Strings) -> tuple[Strings, NDArray[np.intp]]:
-    """Return the distinct values in order and, for each value, its index among them."""
-    names = sorted(set(values))
+def codes(values: Strings, in_rows: bool = False) -> tuple[Strings, NDArray[np.intp]]:
+    """Return the distinct values, sorted or as they appear, and each value's index among them."""
+    names = list(dict.fromkeys(values)) if in_rows else sorted(set(values))
     index = {name: k for k, name in enumerate(names)}
     return np.array(names, object), np.array([index[value] for value in values], np.intp)
 

@@ -26,12 +26,14 @@ class Units:
         kind: "patient", "exam", "series", "duplicate group" or "mixed", over the labelled rows.
         patients_known: every labelled row has a patient.
         joined: pairs of patient ids that an identical picture made one unit.
+        hashed: names are hashes: units are dealt in the order of the rows, which no key changes.
     """
 
     unit: Strings
     kind: str
     patients_known: bool
     joined: tuple[tuple[str, str], ...]
+    hashed: bool = False
 
 
 def find_units(rows: pd.DataFrame, *, near: bool = True) -> Units:

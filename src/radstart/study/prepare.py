@@ -173,7 +173,7 @@ def prepare(
     given = _given(spec)
     dataset = _read(spec, folder, progress)
     task = TASKS[spec.task]
-    units = find_units(dataset.rows, near=False)
+    units = replace(find_units(dataset.rows, near=False), hashed=dataset.hashed)
     parts = assign_parts(
         dataset.rows,
         units,
