@@ -26,7 +26,7 @@ from pydicom.datadict import dictionary_VR
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from radstart.ingest.frames import Scan, Unreadable
-from radstart.ingest.readers import dicom_bounds, dicom_header, dicom_scan
+from radstart.ingest.readers import dicom_bounds, dicom_header, dicom_walk
 from radstart.ingest.readers.dicom_scan import careful, fast, scan
 from radstart.ingest.readers.dicom_source import opened
 from radstart.ingest.readers.dicom_tags import WANTED, age_in_years, no_image
@@ -210,7 +210,7 @@ def test_private_data_larger_than_the_window_are_stepped_over(file):
 
 
 def test_values_across_the_end_of_the_window(file, monkeypatch):
-    monkeypatch.setattr(dicom_scan, "WINDOW", 1024)
+    monkeypatch.setattr(dicom_walk, "WINDOW", 1024)
     for syntax in ("1.2.840.10008.1.2.1", ImplicitVRLittleEndian):
         for undefined in (False, True):
             data = encoded(ct(), syntax, undefined)
@@ -231,10 +231,10 @@ def test_only_some_windows_and_some_bytes_are_read(file, monkeypatch):
         block.add_new(k, "OB", bytes(5000))
     path = file(encoded(made))
     assert fast(path) is not None
-    monkeypatch.setattr(dicom_scan, "WINDOW", 4096)
+    monkeypatch.setattr(dicom_walk, "WINDOW", 4096)
     assert fast(path) is None
     monkeypatch.undo()
-    for module in (dicom_scan, dicom_bounds):
+    for module in (dicom_walk, dicom_bounds):
         monkeypatch.setattr(module, "HEADER_BYTES", 50_000)
     assert fast(path) is None
     assert reason(scan, path) == "a header of more than 0 MB"
@@ -543,9 +543,9 @@ def test_ages(age, born, studied, years):
 
 def test_the_tables_are_those_of_pydicom():
     assert all(dictionary_VR(tag) == vr for tag, (vr, _) in WANTED.items())
-    assert set(dicom_scan._LONG_VRS.split()) == {str(vr) for vr in EXPLICIT_VR_LENGTH_32}
+    assert set(dicom_walk._LONG_VRS.split()) == {str(vr) for vr in EXPLICIT_VR_LENGTH_32}
     plain = {str(vr) for vr in VR if len(vr) == 2}
-    assert set(dicom_scan._SHORT_VRS.split()) == plain - set(dicom_scan._LONG_VRS.split())
+    assert set(dicom_walk._SHORT_VRS.split()) == plain - set(dicom_walk._LONG_VRS.split())
 
 
 # -- against pydicom on every file at hand

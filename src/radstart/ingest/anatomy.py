@@ -5,16 +5,15 @@ Headers say it in many languages and places. Words are matched whole, from a tab
 the header's text.
 """
 
+import math
 import re
 import tomllib
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
-
-import numpy as np
 
 from radstart.ingest.frames import Tags
 
@@ -66,7 +65,7 @@ def region(tags: Tags) -> tuple[str, str]:
         text = _text(tags, tag)
         found = _regions(text)
         if tag == "body_part" and _tokens(text) == ["main"]:
-            found = {"hand"}  # in French; elsewhere it is an English word
+            found = frozenset({"hand"})  # in French; elsewhere it is an English word
         if found:
             return "+".join(name for name in REGIONS if name in found), tag
     return "", ""
@@ -79,13 +78,13 @@ def view(tags: Tags) -> tuple[str, str]:
     that it is nearest to, or "oblique". Words of the descriptions come last.
     """
     modality = str(tags.get("modality") or "").upper()
-    if found := _first(_views(), _text(tags, "view")):
+    if found := _view(_text(tags, "view")):
         return found, "view"
     orientation = tags.get("orientation")
     if modality not in _PROJECTIONS and (plane := _plane(orientation)):
         return plane, "orientation"
     for tag in ("description", "protocol"):
-        found = _first(_views(), _text(tags, tag))
+        found = _view(_text(tags, tag))
         # "AP" is abdomen and pelvis in the name of a CT, and only projections are from the side
         if found in _PLANES or (found in _BREAST_VIEWS and modality == "MG"):
             return found, tag
@@ -125,15 +124,16 @@ def _plane(orientation: object) -> str:
     if not isinstance(orientation, tuple | list) or len(orientation) != 6:
         return ""
     try:
-        row, column = np.asarray(orientation, float).reshape(2, 3)
+        a, b, c, d, e, f = map(float, orientation)
     except (TypeError, ValueError):
         return ""
-    if not (np.abs((row, column)) < 1.1).all():  # true of no NaN
+    if not all(abs(cosine) < 1.1 for cosine in (a, b, c, d, e, f)):  # true of no NaN
         return ""
-    normal = np.abs(np.cross(row, column))
-    if not 0.9 < np.linalg.norm(normal) < 1.1:
+    normal = [abs(b * f - c * e), abs(c * d - a * f), abs(a * e - b * d)]
+    if not 0.9 < math.hypot(*normal) < 1.1:
         return ""
-    return _PLANES[int(normal.argmax())] if normal.max() >= _STEEP else "oblique"
+    steepest = max(normal)
+    return _PLANES[normal.index(steepest)] if steepest >= _STEEP else "oblique"
 
 
 # -- words -------------------------------------------------------------------------------------
@@ -148,13 +148,14 @@ def _tokens(text: str) -> list[str]:
     return [word.lower() for word in _WORDS.findall(plain)]
 
 
-def _regions(text: str) -> set[str]:
+@lru_cache(maxsize=1024)  # the slices of a series say the same
+def _regions(text: str) -> frozenset[str]:
     """Return the regions that a text names: weak words count where there are no others."""
     table = _phrases()
     words = _split(_tokens(text), table)
     found = [names for names in _matched(table, words) if names]
     strong = [names for names in found if not names.startswith("?")]
-    return {name for names in strong or found for name in names.lstrip("?").split("+")}
+    return frozenset(name for names in strong or found for name in names.lstrip("?").split("+"))
 
 
 def _matched(table: Phrases, words: list[str]) -> Iterator[str]:
@@ -172,10 +173,11 @@ def _matched(table: Phrases, words: list[str]) -> Iterator[str]:
             at += 1
 
 
-def _first(table: Phrases, text: str) -> str:
-    words = _tokens(text)
-    words = [word[1:] if word in _SIDED else word for word in words]
-    return next(iter(_matched(table, words)), "")
+@lru_cache(maxsize=1024)
+def _view(text: str) -> str:
+    """Return the first view that a text names, or ""."""
+    words = [word[1:] if word in _SIDED else word for word in _tokens(text)]
+    return next(iter(_matched(_views(), words)), "")
 
 
 def _split(words: list[str], table: Phrases) -> list[str]:

@@ -6,6 +6,7 @@ picture stands in its `steps`.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -305,14 +306,25 @@ def _shown(
     low, high = (int(values.min()), int(values.max())) if values.dtype.kind in "iu" else (0, 0)
     if values.dtype.kind in "iu" and high - low < values.size:
         # every value that occurs is shown once, then looked up: exact, and fast
-        lookup = _levels(np.arange(low, high + 1), how, frame.inverted)
-        index = values if low == 0 else np.subtract(values, low, dtype=np.intp)
-        pixels = lookup.take(index)
+        shown = np.arange(low, high + 1)
+        pixels = _looked_up(values, low, _levels(shown, how, frame.inverted))
     else:
         pixels = _levels(values, how, frame.inverted)
     if padding is not None:
         pixels[padding] = 0
     return pixels
+
+
+def _looked_up(values: Values, low: int, levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the level of every whole number, of which the least has the first level."""
+    if values.dtype.itemsize != 2:
+        return levels.take(values if low == 0 else np.subtract(values, low, dtype=np.intp))
+    table = np.zeros(1 << 16, np.uint8)
+    table[np.arange(low, low + len(levels)) & 0xFFFF] = levels  # the sign is in the highest bit
+    places = np.ascontiguousarray(values).view(np.uint16)
+    with suppress(cv2.error):  # before its version 5 it looks up no 16 bits
+        return cv2.LUT(places, table).astype(np.uint8, copy=False)
+    return table.take(places)
 
 
 def _levels(values: Values, how: Window | Table | None, inverted: bool) -> NDArray[np.uint8]:

@@ -194,7 +194,7 @@ def read_part(task: PartTask, bad: Bad, begin: Begin) -> int:
     rows: list[dict[str, Any]] = []
     place = 0
     _forget(task.table)  # before its shard changes
-    with whole_file(task.shard) as pixels, pixels.open("wb") as shard:
+    with whole_file(task.shard) as pixels, pixels.open("wb", buffering=0) as shard:
         writer = _Shards(shard, masks := io.BytesIO())
         for file in task.files:
             rows += _read_file(task, file, bad, place, begin, writer)
@@ -310,8 +310,16 @@ def _united(file: FilePart, frame: Frame) -> NDArray[np.uint8]:
 class _Shards:
     """Appends pictures and masks to the two files of a part."""
 
-    def __init__(self, pixels: BinaryIO, masks: BinaryIO) -> None:
+    def __init__(self, pixels: io.FileIO, masks: BinaryIO) -> None:
         self._pixels, self._masks = pixels, masks
+        self._end = 0
+
+    def _append(self, array: NDArray[Any]) -> None:
+        """Write an array; unbuffered, which may take a part only."""
+        rest = array.data.cast("B")
+        self._end += len(rest)
+        while rest:
+            rest = rest[self._pixels.write(rest) :]
 
     def stored(
         self, item: int, index: int, picture: Picture, mask: NDArray[np.uint8] | None, most: int
@@ -322,16 +330,16 @@ class _Shards:
         steps = picture.steps
         if pixels.shape != native.shape:
             steps = (*steps, f"shrunk to a longest side of {most} (area)")
-        self._pixels.write(b"\0" * (-self._pixels.tell() % 2))  # uint16 stays aligned
-        offset = self._pixels.tell()
-        self._pixels.write(_little(pixels).data)
+        if self._end % 2:  # uint16 stays aligned
+            self._append(np.zeros(1, np.uint8))
+        offset = self._end
+        self._append(_little(pixels))
         mask_offset = -1
         if mask is not None and mask.shape == native.shape[:2]:
             mask_offset = self._masks.tell()
             self._masks.write(np.ascontiguousarray(_capped(mask, most, cv2.INTER_NEAREST)).data)
         codes, known = perceptual_hashes([native])
-        values = pixels if pixels.ndim == 2 else pixels.mean(axis=2)
-        levels = np.count_nonzero(np.bincount(pixels.ravel()))
+        low, high, spread, levels = _spread(pixels)
         return {
             "item": item, "index": index, "window": picture.window or None,
             "steps": "; ".join(steps) or None, "content": content_hash(native),
@@ -340,9 +348,38 @@ class _Shards:
             "channels": 3 if pixels.ndim == 3 else 1,
             "native_height": native.shape[0], "native_width": native.shape[1],
             "dtype": str(pixels.dtype), "scale": picture.scale, "shift": picture.offset,
-            "low": float(values.min()), "high": float(values.max()),
-            "spread": float(values.std()), "levels": levels, "mask_offset": mask_offset,
+            "low": low, "high": high, "spread": spread, "levels": levels,
+            "mask_offset": mask_offset,
         }  # fmt: skip
+
+
+def _spread(pixels: Pixels) -> tuple[float, float, float, int]:
+    """Return least and largest value, standard deviation, and how many values there are.
+
+    Of colours the first three are of the mean of the channels. Exact: out of counts of values.
+    """
+    counts = _counts(pixels)
+    levels = int(np.count_nonzero(counts))
+    share = 1.0
+    if pixels.ndim == 3:
+        together = pixels[..., 0].astype(np.uint32)
+        for channel in (1, 2):
+            together += pixels[..., channel]
+        counts, share = np.bincount(together.ravel()), 3.0
+    values = np.flatnonzero(counts)
+    weights = counts[values].astype(np.float64)
+    mean = weights @ values / weights.sum()
+    spread = np.sqrt(weights @ np.square(values - mean) / weights.sum())
+    return values[0] / share, values[-1] / share, float(spread) / share, levels
+
+
+def _counts(pixels: Pixels) -> NDArray[Any]:
+    """Return how often every value occurs, (256,) or (65536,)."""
+    if pixels.dtype == np.uint8 and pixels.size < 1 << 24:  # float32 counts up to there
+        flat: Any = np.ascontiguousarray(pixels).reshape(len(pixels), -1)
+        counts: NDArray[Any] = cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel()
+        return counts
+    return np.bincount(pixels.ravel())
 
 
 def content_hash(pixels: Pixels) -> str:

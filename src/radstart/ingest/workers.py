@@ -8,7 +8,9 @@ process, another one filled the memory.)
 
 import ctypes
 import importlib
+import logging
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -35,6 +37,15 @@ DEATHS = 2
 LOST = 3
 """Of processes at no file, until the task is given up."""
 _BETWEEN = 300.0  # seconds at the least to start, or to write down what files gave
+_THREADS = ("OMP", "OPENBLAS", "MKL")
+_AROUND = {
+    **{f"{name}_NUM_THREADS": "1" for name in _THREADS},
+    "OPENCV_FOR_THREADS_NUM": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 26),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 28),
+}
+"""Around a worker: there are as many as cores, so none starts threads for each of them; and the
+memory of one image (bytes) is kept for the next one, or half the time goes into asking for it."""
 _DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 _GIB = 1 << 30
@@ -198,7 +209,7 @@ def _start(work: Work, limits: Limits, given: _Given) -> _Worker:
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", call],
             pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True,
+            stderr=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **_AROUND},
         )  # fmt: skip
     except OSError as error:
         raise RadstartError(
@@ -219,6 +230,7 @@ def serve(handle: int, module: str, name: str, memory: int) -> None:
     pipe = Connection(handle)
     work = getattr(importlib.import_module(module), name)
     _limit(memory)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its lines quote headers
     with suppress(EOFError, OSError):  # the parent is gone, or closed the pipe
         while True:
             task, bad = pipe.recv()

@@ -33,12 +33,10 @@ from radstart.ingest.readers.dicom_tags import (
     row,
     vector,
 )
+from radstart.ingest.readers.dicom_walk import PIXELS, SYNTAX, UNDEFINED
 
-SYNTAX = 0x00020010
-PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 FUNCTIONAL_GROUPS = frozenset({0x52009229, 0x52009230})
 DIRECTORY, DIRECTORY_RECORDS = "1.2.840.10008.1.3.10", 0x00041220
-UNDEFINED = 2**32 - 1
 
 _BROKEN = "a broken DICOM header"
 _PREAMBLE = "save it as DICOM, with its preamble"

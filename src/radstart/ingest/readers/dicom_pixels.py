@@ -23,6 +23,8 @@ from radstart.ingest.readers.dicom_source import (
 )
 
 _NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", DEFLATED})
+_BIG = "1.2.840.10008.1.2.2"
+_GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _COLOURS = frozenset(
     {
         "MONOCHROME1",
@@ -133,8 +135,24 @@ def _native(source: Source, index: int) -> Values:
         if layout.samples == 1:
             return single.reshape(layout.rows, layout.cols)
         raise Unreadable("colours of one bit", "export it as RGB")
+    plain = layout.samples == 1 and layout.allocated in (8, 16) and source.keyword == "PixelData"
+    if plain and source.syntax != _BIG and layout.photometric in _GREY:
+        return _grey(data, layout)
     syntax = ExplicitVRLittleEndian if source.syntax == DEFLATED else UID(source.syntax)
     values, _ = get_decoder(syntax).as_array(data, index=0, **_options(layout, source.keyword))
+    return values
+
+
+def _grey(data: bytes, layout: Layout) -> Values:
+    """Return what pydicom does, for the usual case: bits above those stored are no part of it."""
+    kind = np.dtype(f"<{'i' if layout.signed else 'u'}{layout.allocated // 8}")
+    values: Values = np.frombuffer(data, kind).reshape(layout.rows, layout.cols)
+    above = layout.allocated - layout.stored
+    low, high = (-1 << layout.stored - 1, 1 << layout.stored - 1) if layout.signed else (
+        0, 1 << layout.stored
+    )  # fmt: skip
+    if above and not low <= values.min() <= values.max() < high:
+        values = (values << above) >> above
     return values
 
 

@@ -10,17 +10,38 @@ import logging
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from pydicom import Dataset
+from pydicom import Dataset, FileMetaDataset
+from pydicom.charset import convert_encodings
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.filereader import _read_file_meta_info, read_dataset, read_partial, read_preamble
 from pydicom.tag import BaseTag
+from pydicom.uid import UID
 
 from radstart.ingest.frames import Unreadable
 from radstart.ingest.readers.dicom_bounds import Bounded
+from radstart.ingest.readers.dicom_walk import (
+    CHARSET,
+    IMPLICIT,
+    UNSURE,
+    Unsure,
+    expected,
+    little,
+    walk,
+)
+
+
+def _tag(keyword: str) -> int:
+    tag = tag_for_keyword(keyword)
+    assert tag is not None, keyword
+    return tag
+
 
 MAX_PIXELS = 100_000_000  # samples of one frame
 MAX_INFLATED = 2**29  # bytes of a deflated data set
@@ -32,6 +53,21 @@ _KEYWORDS = {
 }
 DEFLATED = "1.2.840.10008.1.2.1.99"
 AGAIN = "export it again"
+_ASKED = (
+    "SpecificCharacterSet Modality SamplesPerPixel PhotometricInterpretation PlanarConfiguration "
+    "NumberOfFrames Rows Columns BitsAllocated BitsStored PixelRepresentation PixelPaddingValue "
+    "PixelPaddingRangeLimit WindowCenter WindowWidth WindowCenterWidthExplanation VOILUTFunction "
+    "RescaleIntercept RescaleSlope RescaleType PresentationLUTShape"
+)
+_VRS = {tag: dictionary_VR(tag) for tag in map(_tag, _ASKED.split())}
+_LONGER = (
+    "ModalityLUTSequence VOILUTSequence SharedFunctionalGroupsSequence "
+    "PerFrameFunctionalGroupsSequence RealWorldValueMappingSequence FloatPixelPaddingValue "
+    "FloatPixelPaddingRangeLimit DoubleFloatPixelPaddingValue DoubleFloatPixelPaddingRangeLimit "
+    "RedPaletteColorLookupTableDescriptor ExtendedOffsetTable ExtendedOffsetTableLengths"
+)
+_KNOWN = expected(_VRS, map(_tag, _LONGER.split()))
+"""What is asked of a header, and what only pydicom reads."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +126,13 @@ def quiet() -> Iterator[None]:
     level = logger.level
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL + 1)
+        if level <= logging.CRITICAL:  # setting it takes time: all loggers forget what they know
+            logger.setLevel(logging.CRITICAL + 1)
         try:
             yield
         finally:
-            logger.setLevel(level)
+            if level <= logging.CRITICAL:
+                logger.setLevel(level)
 
 
 def broken(words: str, error: Exception) -> Unreadable:
@@ -179,8 +217,53 @@ def _read(file: BinaryIO) -> tuple[Dataset, BinaryIO, Found | None]:
             return header, inside, found[0] if found else None
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
+    with suppress(*UNSURE):
+        return _quick(file)
+    file.seek(0)
     header = read_partial(cast(BinaryIO, Bounded(file, size)), stop, force=True)
     return header, inside, found[0] if found else None
+
+
+def _quick(file: BinaryIO) -> tuple[Dataset, BinaryIO, Found]:
+    """Return what `_read` does, with no other elements than are asked of a header here.
+
+    Raises:
+        Unsure, StructError, LookupError, ValueError, OSError: pydicom must read it.
+    """
+    syntax, found, at = walk(file.fileno(), _KNOWN)
+    header = _header(syntax, tuple(found.items()))
+    implicit = syntax == IMPLICIT
+    file.seek(at)
+    element = file.read(12)
+    first = int.from_bytes(element[:2], "little") << 16 | int.from_bytes(element[2:4], "little")
+    if implicit:
+        return header, file, (first, None, int.from_bytes(element[4:8], "little"), at + 8)
+    length = int.from_bytes(element[8:12], "little")
+    return header, file, (first, element[4:6].decode(), length, at + 12)
+
+
+@lru_cache(maxsize=32)
+def _header(syntax: str, found: tuple[tuple[int, bytes], ...]) -> Dataset:
+    """Return the header of elements as a walk gives them: one for all slices that say the same."""
+    raw: dict[BaseTag, DataElement | RawDataElement] = {}
+    implicit = syntax == IMPLICIT
+    encodings = convert_encodings("")
+    for swapped, data in found:
+        tag = BaseTag(little(swapped))
+        vr = _VRS.get(tag)
+        if vr == "US or SS":
+            vr = "OW"  # of two bytes: whoever asks knows the sign
+            if len(data) != 2:
+                raise Unsure
+        if tag == CHARSET:
+            terms = data.decode("latin-1").rstrip("\0 ").split("\\")
+            encodings = convert_encodings(terms)
+        raw[tag] = RawDataElement(tag, vr or "UN", len(data), data, 0, implicit, True)
+    header = Dataset(raw)
+    header.set_original_encoding(implicit, True, encodings)
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = UID(syntax)
+    return header
 
 
 def _syntax(header: Dataset) -> str:

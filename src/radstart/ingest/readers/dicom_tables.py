@@ -112,8 +112,8 @@ def rescaled(
     if (slope, intercept) == (1, 0):
         return stored, limits
     if slope.is_integer() and intercept.is_integer() and max(map(abs, limits)) < 2**62:
-        small = limits[0] >= -(2**31) and limits[1] < 2**31
-        kind = np.dtype(np.int32 if small else np.int64)
+        kind = np.promote_types(np.min_scalar_type(int(limits[0])), np.int16)
+        kind = np.promote_types(kind, np.min_scalar_type(-1 - int(limits[1])))
         if slope == 1:
             return np.add(stored, kind.type(intercept), dtype=kind, casting="unsafe"), limits
         values = stored.astype(kind)
