@@ -1,68 +1,40 @@
-"""One file per origin of weights: its names and layouts -> timm's. A new origin is one line here.
+"""Origins of weights: their names and layouts -> timm's. A new origin is one line in ADAPTERS.
 
 The order matters where a file is not said to be of an origin: the first whose `matches` says yes
 is taken, and timm's own names come last.
 """
 
-from radstart.weights.adapters import (
-    ark,
-    beit,
-    dino,
-    dinov2,
-    dinov3,
-    eva02,
-    hf_dinov2,
-    hf_dinov3,
-    hf_sam,
-    hf_swin,
-    keras,
-    lvm_med,
-    mae,
-    medclip_resnet,
-    mmdet_sam,
-    openai_clip,
-    openclip,
-    radimagenet_port,
-    radimagenet_torch,
-    radiologynet,
-    retinaface,
-    sam,
-    ssl,
-    timm,
-    torchvision,
-    torchxrayvision,
-)
 from radstart.weights.adapters.adapter import Adapter, Tensors
+from radstart.weights.adapters.dino import DINO, DINOV2, HF_DINOV2
+from radstart.weights.adapters.dinov3 import DINOV3, HF_DINOV3
+from radstart.weights.adapters.keras import KERAS
+from radstart.weights.adapters.radiology import (
+    RADIMAGENET_PORT,
+    RADIMAGENET_TORCH,
+    RADIOLOGYNET,
+    RETINAFACE,
+    TORCHXRAYVISION,
+)
+from radstart.weights.adapters.sam import HF_SAM, LVM_MED, MMDET_SAM, SAM
+from radstart.weights.adapters.ssl import SSL
+from radstart.weights.adapters.swin import ARK, HF_SWIN
+from radstart.weights.adapters.torchvision import TORCHVISION
+from radstart.weights.adapters.towers import MEDCLIP_RESNET, OPENAI_CLIP, OPENCLIP
+from radstart.weights.adapters.vit import BEIT, EVA02, MAE
 
+TIMM = Adapter(
+    name="timm",
+    about="timm's names (torchvision's ResNets, DenseNets and InceptionV3 share them)",
+    matches=lambda tensors: True,  # what no other origin claims
+    adapt=lambda tensors, backbone: dict(tensors),
+)
 ADAPTERS: dict[str, Adapter] = {
     adapter.name: adapter
     for adapter in (
-        keras.ADAPTER,
-        openclip.ADAPTER,
-        openai_clip.ADAPTER,
-        hf_swin.ADAPTER,
-        medclip_resnet.ADAPTER,
-        ark.ADAPTER,
-        sam.ADAPTER,
-        lvm_med.ADAPTER,
-        hf_sam.ADAPTER,
-        mmdet_sam.ADAPTER,
-        beit.ADAPTER,
-        hf_dinov2.ADAPTER,
-        hf_dinov3.ADAPTER,
-        dinov3.ADAPTER,
-        dinov2.ADAPTER,
-        dino.ADAPTER,
-        mae.ADAPTER,
-        eva02.ADAPTER,
-        radimagenet_port.ADAPTER,
-        radimagenet_torch.ADAPTER,
-        torchxrayvision.ADAPTER,
-        radiologynet.ADAPTER,
-        retinaface.ADAPTER,
-        torchvision.ADAPTER,
-        ssl.ADAPTER,
-        timm.ADAPTER,
+        *(KERAS, OPENCLIP, OPENAI_CLIP, HF_SWIN, MEDCLIP_RESNET, ARK, SAM, LVM_MED, HF_SAM),
+        *(MMDET_SAM, BEIT, HF_DINOV2, HF_DINOV3, DINOV3, DINOV2, DINO, MAE, EVA02),
+        *(RADIMAGENET_PORT, RADIMAGENET_TORCH, TORCHXRAYVISION, RADIOLOGYNET, RETINAFACE),
+        *(TORCHVISION, SSL, TIMM),
     )
 }
 

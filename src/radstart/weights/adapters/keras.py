@@ -337,7 +337,7 @@ def _turned(tensor: Tensor, module: str, weight: str) -> Tensor:
     return tensor.t()
 
 
-ADAPTER = Adapter(
+KERAS = Adapter(
     name="keras",
     about="Keras Applications (.h5, .weights.h5, .keras): layer/weight, axes turned, "
     "biases of ResNets' convolutions folded",

@@ -11,6 +11,27 @@ from radstart.weights.adapters.adapter import Tensors
 Table = Sequence[tuple[str, str]]
 
 
+def having(*names: str, before: Sequence[str] = ("",)) -> Callable[[Tensors], bool]:
+    """Return an adapter's `matches`: all of these names are there, behind one of `before`."""
+    return lambda tensors: any(all(prefix + n in tensors for n in names) for prefix in before)
+
+
+def begins(tensors: Tensors, *prefixes: str) -> bool:
+    """Return whether a name begins with one of the prefixes."""
+    return any(name.startswith(prefixes) for name in tensors)
+
+
+def renaming(table: Table, *prefixes: str) -> Callable[[Tensors, str], Tensors]:
+    """Return an adapter's `adapt`: prefixes are removed in turn, then names follow a table."""
+
+    def adapt(tensors: Tensors, backbone: str) -> Tensors:
+        for prefix in prefixes:
+            tensors = without_prefix(tensors, prefix)
+        return renamed(tensors, table)
+
+    return adapt
+
+
 def renamed(tensors: Tensors, table: Table) -> Tensors:
     r"""Return the same tensors; the first pattern that matches a whole name gives the new one.
 

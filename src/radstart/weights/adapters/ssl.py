@@ -102,7 +102,7 @@ def _prefix(name: str) -> str:
     return "".join(f"{word}." for word in words[:count])
 
 
-ADAPTER = Adapter(
+SSL = Adapter(
     name="ssl",
     about="a backbone under a training module's words (model., backbone., student., ...), "
     "with or without the heads of its pretraining",

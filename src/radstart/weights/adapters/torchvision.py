@@ -166,7 +166,7 @@ def _as_convolution(tensors: Tensors, layer: str, side: int) -> Tensors:
     return tensors | {name: tensors[name].unflatten(1, (-1, side, side))}
 
 
-ADAPTER = Adapter(
+TORCHVISION = Adapter(
     name="torchvision",
     about="torchvision's EfficientNet, MobileNetV3, VGG, InceptionV3 with its auxiliary "
     "classifier, and DenseNets of before 2018",
