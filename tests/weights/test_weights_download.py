@@ -22,7 +22,7 @@ from safetensors.torch import save
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_json
 from radstart.weights.remote import download
-from radstart.weights.remote.download import cache_folder, fetch_url
+from radstart.weights.remote.download import Access, cache_folder, fetch_url
 
 SOURCE = Path(download.__file__).parents[2]
 BODY = np.random.default_rng(0).bytes(300_000)
@@ -32,9 +32,9 @@ TENSORS = save({"a.weight": torch.arange(50_000.0)})
 # what another process runs
 CALL = """
 from pathlib import Path
-from radstart.weights.remote.download import fetch_url
+from radstart.weights.remote.download import Access, fetch_url
 def main(url, folder):
-    print(fetch_url(url, Path(folder), timeout=20.0, pause=0.01))
+    print(fetch_url(url, Path(folder), Access(timeout=20.0, pause=0.01)))
 """
 
 
@@ -95,7 +95,9 @@ def no_sockets(monkeypatch):
 
 
 def fetch(url, folder, **options):
-    return fetch_url(url, folder, **{"timeout": 0.5, "pause": 0.001, **options})
+    own = {key: options.pop(key) for key in ("name", "sha256") if key in options}
+    access = Access(**{"timeout": 0.5, "pause": 0.001, **options})
+    return fetch_url(url, folder, access, **own)
 
 
 def refused(url, folder, **options):

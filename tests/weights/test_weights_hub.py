@@ -23,7 +23,8 @@ from huggingface_hub import close_session, constants
 
 from radstart.core.errors import RadstartError
 from radstart.weights.remote import hub
-from radstart.weights.remote.hub import fetch_hub, hub_files
+from radstart.weights.remote.download import Access
+from radstart.weights.remote.hub import best_files, fetch_hub, hub_names
 
 REPO, FILE, COMMIT = "me/net", "model.safetensors", "c" * 40
 BODY = np.random.default_rng(0).bytes(300_000)
@@ -41,6 +42,8 @@ def alone(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    for name in ("ENDPOINT", "HUGGINGFACE_CO_URL_TEMPLATE", "HF_HUB_CACHE"):
+        monkeypatch.setattr(constants, name, getattr(constants, name))  # as it was, afterwards
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 10_000)  # what it resumes by: 10 MB
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
@@ -92,8 +95,22 @@ def publish(site, store, files, guard=lambda answer: answer, gives=give, **heade
 
 def fetch(site, cache, file=FILE, repo=REPO, **options):
     """Fetch from the stand-in."""
-    options = {"endpoint": site.base, "folder": cache, "timeout": 1.0, **options}
-    return fetch_hub(repo, file, **options)
+    aim(site, cache)
+    own = {key: options.pop(key) for key in ("revision", "sha256") if key in options}
+    return fetch_hub(repo, file, Access(**{"timeout": 1.0, **options}), **own)
+
+
+def aim(site, cache=None):
+    """Let the hub's own settings be the stand-in and this cache, until the test ends."""
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, site.base)
+    constants.HUGGINGFACE_CO_URL_TEMPLATE, constants.ENDPOINT = template, site.base
+    constants.HF_HUB_CACHE = str(cache or constants.HF_HUB_CACHE)
+
+
+def hub_files(repo, site, cache=None, **options):
+    """Return the weights files of the stand-in's repository."""
+    aim(site, cache)
+    return best_files(hub_names(repo, Access(**options)), repo)
 
 
 def refused(call, *words, **options):
@@ -181,23 +198,23 @@ def test_offline_gives_what_is_cached_and_opens_no_connection(site, store, cache
 
     assert fetch(site, cache, offline=True) == (path, COMMIT)
     assert fetch(site, cache, offline=True, revision=COMMIT) == (path, COMMIT)
-    assert hub_files(REPO, offline=True, folder=cache) == (FILE,)
+    assert hub_files(REPO, site, cache, offline=True) == (FILE,)
     for options in ({"file": "other.pt"}, {"revision": "v2"}, {"repo": "me/none"}):
         line = refused(fetch, site, cache, offline=True, **options)
         assert "--offline, and not in the hub's cache" in line
         assert "run the same command once with network" in line
-    assert "--offline" in refused(hub_files, "me/none", offline=True, folder=cache)
+    assert "--offline" in refused(hub_files, "me/none", site, cache, offline=True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert fetch(site, cache) == (path, COMMIT)
     assert "--offline" in refused(fetch, site, cache, "other.pt")
-    assert "--offline" in refused(hub_files, "me/none", folder=cache)
+    assert "--offline" in refused(hub_files, "me/none", site, cache)
 
 
 def test_a_gated_repository_says_what_to_do(site, store, cache, monkeypatch):
     """Without a token, with one that has not accepted, with one that has."""
     gate = {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted."}
     publish(site, store, {FILE: BODY}, guarded(status(401, gate), "good"))
-    for call in (lambda: fetch(site, cache), lambda: hub_files(REPO, endpoint=site.base)):
+    for call in (lambda: fetch(site, cache), lambda: hub_files(REPO, site)):
         line = refused(call)
         assert "me/net: gated: its licence has to be accepted first" in line
         assert "(got 401, no token was sent)" in line
@@ -210,7 +227,7 @@ def test_a_gated_repository_says_what_to_do(site, store, cache, monkeypatch):
     assert "other" not in line
     assert fetch(site, cache, token="good")[0].read_bytes() == BODY
     monkeypatch.setenv("HF_TOKEN", "good")
-    assert hub_files(REPO, endpoint=site.base) == (FILE,)
+    assert hub_files(REPO, site) == (FILE,)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +372,7 @@ def test_without_network_the_cache_is_used_and_else_little_time_is_lost(site, st
         line = refused(fetch, nobody, cache, "other.pt")
         assert "no connection to the hub" in line
         assert "check the network" in line
-        assert "no connection" in refused(hub_files, REPO, endpoint=nobody.base)
+        assert "no connection" in refused(hub_files, REPO, nobody)
 
 
 def test_a_broken_environment_is_one_line(site, cache, monkeypatch):
@@ -393,7 +410,7 @@ def test_weights_files_are_ranked(site, store):
     ]
     publish(site, store, dict.fromkeys(files, b"x"))
 
-    assert hub_files(REPO, endpoint=site.base) == (
+    assert hub_files(REPO, site) == (
         "model.safetensors",
         "pytorch_model.bin",
         "open_clip_pytorch_model.bin",
@@ -409,7 +426,7 @@ def test_a_repository_without_weights_in_one_file_says_what_it_holds(site, store
     names = ["README.md", "model-00001-of-00002.safetensors"]
     publish(site, store, dict.fromkeys(names, b"x"))
 
-    line = refused(hub_files, REPO, endpoint=site.base)
+    line = refused(hub_files, REPO, site)
     assert "no weights in one file" in line
     assert "README.md, model-00001-of-00002.safetensors" in line
 
@@ -461,8 +478,8 @@ def test_the_hubs_own_settings_are_used(site, store, tmp_path):
     refusal = status(401, {"X-Error-Code": "GatedRepo"})
     publish(site, store, {FILE: BODY}, guarded(refusal, "hf_s3cret"))
     code = (
-        "from radstart.weights.remote.hub import fetch_hub, hub_files\n"
-        f"(name,) = hub_files({REPO!r})\n"
+        "from radstart.weights.remote.hub import best_files, fetch_hub, hub_names\n"
+        f"(name,) = best_files(hub_names({REPO!r}), {REPO!r})\n"
         f"print(*fetch_hub({REPO!r}, name))\n"
     )
     own = {"HF_ENDPOINT": site.base, "HF_HOME": str(tmp_path), "HF_TOKEN": "hf_s3cret"}

@@ -13,6 +13,7 @@ from conftest import snapshot
 from radstart.core.errors import RadstartError
 from radstart.core.files import read_toml
 from radstart.weights import find
+from radstart.weights.remote.download import Access
 from radstart.weights.remote.store import folder_of, get, get_hub, held, hub_place
 from radstart.weights.whereabouts import source_of_hub
 from shelf import COMMITS, clear_catalog, no_sockets
@@ -21,6 +22,9 @@ from shelf import COMMITS, clear_catalog, no_sockets
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "cache" / "weights"
+
+
+ACCEPT, OFFLINE = Access(accept=True), Access(offline=True)
 
 
 def refused(call, *words, **options):
@@ -66,7 +70,7 @@ def test_a_held_file_that_changed_is_refused_and_one_that_is_gone_is_fetched_aga
 
 def test_an_archive_is_held_against_its_hash_and_gives_its_weights(shelf):
     """The published hash is the archive's."""
-    got = get(find("radiologynet"), accept=True)
+    got = get(find("radiologynet"), ACCEPT)
     assert got.path.read_bytes() == shelf.files["model.safetensors"]
 
     shelf.store.serve("/R.tar.gz", give(b"something else"))
@@ -83,7 +87,7 @@ def test_terms_are_accepted_once_for_a_family(shelf, cache):
     assert shelf.asked == []
     assert not cache.exists()
 
-    get(find("radiologynet"), accept=True)
+    get(find("radiologynet"), ACCEPT)
     assert [*read_toml(cache / "accepted.toml")] == ["radiologynet: GPL"]
     assert get(find("radiologynet/other")).path.is_file()
 
@@ -99,7 +103,7 @@ def test_weights_to_be_got_by_hand_say_the_steps_and_take_what_a_person_got(shel
     mine = shutil.copy(shelf.weights / "model.safetensors", tmp_path / "mine.safetensors")
     assert "for research only" in refused(get, entry, given=tmp_path / "mine.safetensors")
 
-    got = get(entry, given=tmp_path / "mine.safetensors", accept=True)
+    got = get(entry, ACCEPT, given=tmp_path / "mine.safetensors")
     (tmp_path / "mine.safetensors").unlink()
     assert mine != got.path
     assert get(entry) == got
@@ -115,7 +119,7 @@ def test_a_file_that_is_given_is_held_against_the_published_hash(shelf, tmp_path
     other = tmp_path / "other.tar.gz"
     other.write_bytes(shelf.archive.read_bytes() + b"\0")
 
-    assert "its sha256 begins with" in refused(get, entry, given=other, accept=True)
+    assert "its sha256 begins with" in refused(get, entry, ACCEPT, given=other)
     assert "no such file" in refused(get, entry, given=tmp_path / "absent")
     assert held(folder_of(entry)) is None
     assert get(entry, given=shelf.weights / "model.safetensors").path.is_file()
@@ -124,7 +128,7 @@ def test_a_file_that_is_given_is_held_against_the_published_hash(shelf, tmp_path
 def test_what_is_held_stays_where_what_is_given_is_refused(shelf, tmp_path):
     """Another archive with a file of the same name; one that does not load; and nothing is left."""
     entry = find("radimagenet")
-    got = get(entry, given=shelf.archive, accept=True)
+    got = get(entry, ACCEPT, given=shelf.archive)
     body = got.path.read_bytes()
     save_file({"w": torch.ones(3)}, tmp_path / "model.safetensors")
     another = (tmp_path / "model.safetensors").read_bytes()
@@ -142,7 +146,7 @@ def test_what_is_held_stays_where_what_is_given_is_refused(shelf, tmp_path):
     again = get(entry, given=tmp_path / "other.tar", check=lambda path: None)
     assert (again.path, again.path.read_bytes()) == (got.path, another)
 
-    held_too = get(find("radiologynet"), accept=True)
+    held_too = get(find("radiologynet"), ACCEPT)
     line = refused(get, find("radiologynet"), given=tmp_path / "other.tar")
     assert "its sha256 begins with" in line
     assert get(find("radiologynet")) == held_too
@@ -179,12 +183,12 @@ def test_offline_uses_what_is_held_and_opens_no_connection(shelf, monkeypatch):
     got, own = get(find("chest")), get_hub("me/net")
     opened = no_sockets(monkeypatch)
 
-    assert get(find("chest"), offline=True) == got
-    assert get_hub("me/net", offline=True) == own
-    assert "--offline, and not in the hub's cache" in refused(get, find("imagenet"), offline=True)
-    line = refused(get, find("imagenet/test_efficientnet"), offline=True)
+    assert get(find("chest"), OFFLINE) == got
+    assert get_hub("me/net", OFFLINE) == own
+    assert "--offline, and not in the hub's cache" in refused(get, find("imagenet"), OFFLINE)
+    line = refused(get, find("imagenet/test_efficientnet"), OFFLINE)
     assert "--offline, and the file" in line
-    assert "--offline" in refused(get_hub, "me/other", offline=True)
+    assert "--offline" in refused(get_hub, "me/other", OFFLINE)
     assert opened == []
 
 
@@ -254,7 +258,7 @@ def test_terms_of_the_catalog_hold_for_its_repositories_too(shelf):
     clear_catalog()
 
     assert "asks for an agreement first" in refused(get_hub, "timm/test_resnet.x")
-    assert get_hub("timm/test_resnet.x", accept=True).commit == COMMITS[0]
+    assert get_hub("timm/test_resnet.x", ACCEPT).commit == COMMITS[0]
 
 
 def test_get_prints_where_the_file_lies_its_hash_its_licence_and_what_comes_next(shelf, cli):

@@ -99,11 +99,7 @@ def load_weights(
 
 
 def load_wanted(
-    wanted: Wanted,
-    channels: int | None = None,
-    outputs: int = 0,
-    head: bool = False,
-    seed: int = 0,
+    wanted: Wanted, channels: int | None = None, outputs: int = 0, head: bool = False, seed: int = 0
 ) -> Loaded:
     """Load weights as `load_weights` does, which says what the arguments are."""
     arm = decided(wanted)

@@ -11,7 +11,7 @@ from radstart.core.errors import RadstartError
 from radstart.core.hashing import file_sha256
 from radstart.weights.catalog import Entry, families, find
 from radstart.weights.convention import stated_convention
-from radstart.weights.remote.download import no_progress
+from radstart.weights.remote.download import Access, no_progress
 from radstart.weights.remote.hub import CONFIG
 from radstart.weights.remote.store import Got, get, get_hub, hub_place, of_catalog
 from radstart.weights.source import Source, is_timm_layout, source_of, timm_layout
@@ -48,12 +48,13 @@ def locate(
     Raises:
         RadstartError: nothing there, or it cannot be had: says why and what to do.
     """
+    access = Access(offline=offline, progress=progress)
     if spec.kind == "catalog":
         entry = find(spec.start, backbone)
-        got = get(entry, offline=offline, progress=progress)
+        got = get(entry, access)
         return source_of_entry(entry, got.path, got.sha256)
     if spec.kind == "hub":
-        return source_of_hub(spec.rest, get_hub(spec.rest, offline=offline, progress=progress))
+        return source_of_hub(spec.rest, get_hub(spec.rest, access))
     return source_of(Path(spec.rest).expanduser())
 
 

@@ -20,10 +20,7 @@ from radstart.weights.adapters.renaming import renamed_by
 EFFICIENTNETS = tuple(f"efficientnet_b{scale}" for scale in range(5))
 """The larger ones have another eps than timm's."""
 
-STAGES = {
-    "mobilenetv3_small_100": (1, 2, 3, 2, 3),
-    "mobilenetv3_large_100": (1, 2, 3, 4, 2, 3),
-}
+STAGES = {"mobilenetv3_small_100": (1, 2, 3, 2, 3), "mobilenetv3_large_100": (1, 2, 3, 4, 2, 3)}
 """Blocks in each of timm's stages; torchvision counts them through."""
 
 BN_EPS = 1e-3  # of torchvision's MobileNetV3; timm's has 1e-5

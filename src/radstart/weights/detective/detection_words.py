@@ -9,12 +9,7 @@ from radstart.backbones import Backbone
 from radstart.core.errors import short
 from radstart.weights.convention import Convention
 from radstart.weights.detective.answers import CLEAR, RESAMPLED
-from radstart.weights.detective.candidates import (
-    Candidate,
-    mirrored,
-    scale_name,
-    switch_value,
-)
+from radstart.weights.detective.candidates import Candidate, mirrored, scale_name, switch_value
 from radstart.weights.detective.detection import ASKED, Answer, Detection, Scored
 from radstart.weights.detective.first_layer import implied
 

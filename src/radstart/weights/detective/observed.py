@@ -83,9 +83,7 @@ def see(
     return tuple(_seen(name, norm, kept[name]) for name, norm in once)
 
 
-def _keeper(
-    into: list[tuple[Tensor, Tensor]],
-) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+def _keeper(into: list[tuple[Tensor, Tensor]]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         values = inputs[0].float()
         var, mean = torch.var_mean(values, dim=(2, 3), correction=0)

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,34 @@ def no_progress(done: int, total: int | None) -> None:
     """Take what `progress` of a download is told, and show nothing."""
 
 
+@dataclass(frozen=True)
+class Access:
+    """How files may be fetched.
+
+    Attributes:
+        token: sent as bearer to the file's own host, to no other; "" = none, or the hub's own
+            (HF_TOKEN, or what `hf auth login` stored).
+        offline: use what is there, open no connection.
+        accept: terms that are asked for are accepted.
+        progress: called with the bytes that are here and those of the whole file, None = unknown;
+            also while another process fetches.
+        max_bytes: a file that is larger is refused, by what is stated and by what comes.
+        timeout: seconds to connect, and without (nearly) any byte.
+        pause: seconds before the second try; doubled for each that follows.
+    """
+
+    token: str = ""
+    offline: bool = False
+    accept: bool = False
+    progress: Callable[[int, int | None], None] = no_progress
+    max_bytes: int = MOST_BYTES
+    timeout: float = 30.0
+    pause: float = 1.0
+
+
+USUAL = Access()
+
+
 def cache_folder() -> Path:
     """Return where fetched weights lie: RADSTART_CACHE, else the user's cache, and `weights`."""
     own = os.environ.get("RADSTART_CACHE")
@@ -53,17 +81,7 @@ def cache_folder() -> Path:
 
 
 def fetch_url(
-    url: str,
-    folder: Path,
-    *,
-    name: str = "",
-    sha256: str = "",
-    max_bytes: int = MOST_BYTES,
-    token: str = "",
-    offline: bool = False,
-    progress: Callable[[int, int | None], None] = no_progress,
-    timeout: float = 30.0,
-    pause: float = 1.0,
+    url: str, folder: Path, access: Access = USUAL, *, name: str = "", sha256: str = ""
 ) -> Path:
     """Return the file behind a URL, from `folder` where it lies there, else over the network.
 
@@ -73,68 +91,50 @@ def fetch_url(
     Args:
         url: http or https, without user name and password.
         folder: where the file and what is known of it lie; made where it is absent.
+        access: token, limits, progress.
         name: of the file; "" = the last part of the URL's path.
         sha256: hexadecimal hash or its first digits, at least 8; "" = only the length that the
             server states and what the format says of itself are held against the file.
-        max_bytes: a file that is larger is refused, by what is stated and by what comes.
-        token: sent as bearer to the URL's own host, to no other.
-        offline: use what is there, open no connection.
-        progress: called with the bytes that are here and those of the whole file, None = unknown;
-            also while another process fetches.
-        timeout: seconds to connect, and without (nearly) any byte.
-        pause: seconds before the second try; doubled for each that follows.
 
     Raises:
         RadstartError: not to be had, or not what was promised. What came of a download that broke
             off is kept for the next call.
     """
-    order = _Order(
-        url=url,
-        path=folder / _file_name(_split(url), name),
-        sha256=_hash(sha256),
-        max_bytes=max_bytes,
-        token=_token(token),
-        timeout=timeout,
-        progress=progress,
-    )
+    path, known = folder / _file_name(_split(url), name), _hash(sha256)
+    order = _Order(url, path, known, replace(access, token=_token(access.token)))
     fault = _fault(order)
-    if fault and offline:
+    if fault and access.offline:
         raise RadstartError(
-            f"--offline, and the file {fault}",
-            order.shown,
-            str(order.path),
+            f"--offline, and the file {fault}", order.shown, str(order.path),
             "run the same command once with network, or put the file at that path",
-        )
+        )  # fmt: skip
     if fault:
         with _alone(order):
             if _fault(order):
-                _fetch(order, pause)
+                _fetch(order)
     return order.path
 
 
 @dataclass(frozen=True)
 class _Order:
-    """What is wanted, and where it goes."""
+    """What is wanted, where it goes and how it may be had."""
 
     url: str
     path: Path
     sha256: str
-    max_bytes: int
-    token: str
-    timeout: float
-    progress: Callable[[int, int | None], None]
+    access: Access
+
+    def beside(self, ending: str) -> Path:
+        """Return the path of what lies beside the file: "part", "part.json", "origin.json"."""
+        return self.path.with_name(f"{self.path.name}.{ending}")
 
     @property
     def part(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.part")
+        return self.beside("part")
 
     @property
     def part_note(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.part.json")
-
-    @property
-    def origin(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.origin.json")
+        return self.beside("part.json")
 
     @property
     def shown(self) -> str:
@@ -218,9 +218,9 @@ def _fault(order: _Order) -> str:
     if order.sha256:
         found = file_sha256(order.path)
         return "" if found.startswith(order.sha256) else f"has another SHA-256 ({found[:16]}...)"
-    if not order.origin.is_file():
+    if not order.beside("origin.json").is_file():
         return ""
-    known = _note(order.origin)
+    known = _note(order.beside("origin.json"))
     if known.get("key") != order.key:
         return f"of that name came from {known.get('url', 'elsewhere')}"
     size = order.path.stat().st_size
@@ -238,7 +238,7 @@ def _alone(order: _Order) -> Iterator[None]:
     claims = Claims(folder / ".claims")
     try:
         while not _taken(claims, order):
-            order.progress(_size(order.part), None)
+            order.access.progress(_size(order.part), None)
             time.sleep(0.1)
         remove_leftovers(folder, order.path.name)
         yield
@@ -260,7 +260,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _fetch(order: _Order, pause: float) -> None:
+def _fetch(order: _Order) -> None:
     """Fetch the file, hold it against what is known of it, and give it its name.
 
     A part of an earlier call may be of a file that the server has replaced: where it does not
@@ -269,10 +269,11 @@ def _fetch(order: _Order, pause: float) -> None:
     import httpx2
 
     with setting_up():
-        opened = httpx2.Client(timeout=order.timeout, headers={"Accept-Encoding": "identity"})
+        headers = {"Accept-Encoding": "identity"}
+        opened = httpx2.Client(timeout=order.access.timeout, headers=headers)
     with opened as client:
         for _ in range(2):
-            resumed = _complete(client, order, pause)
+            resumed = _complete(client, order)
             fault, found = _fault_of_part(order)
             if not fault:
                 break
@@ -287,7 +288,7 @@ def _fetch(order: _Order, pause: float) -> None:
     with whole_file(order.path) as temporary:
         order.part.replace(temporary)
     write_json(
-        order.origin,
+        order.beside("origin.json"),
         {
             "url": order.shown,
             "key": order.key,
@@ -323,7 +324,7 @@ def _fault_of_part(order: _Order) -> tuple[str, str]:
     return damage_of(order.part), found
 
 
-def _complete(client: "httpx2.Client", order: _Order, pause: float) -> bool:
+def _complete(client: "httpx2.Client", order: _Order) -> bool:
     """Fetch what is missing, in as many attempts as it takes; return whether it was resumed.
 
     Raises:
@@ -353,7 +354,7 @@ def _complete(client: "httpx2.Client", order: _Order, pause: float) -> bool:
             elif broke.tries < TRIES:
                 remedy = f"check the network, or put the file at {order.path}"
             raise RadstartError("cannot be fetched", order.shown, broke.why, remedy)
-        time.sleep(min(max(pause * 2**failures, broke.wait), LONGEST_PAUSE))
+        time.sleep(min(max(order.access.pause * 2**failures, broke.wait), LONGEST_PAUSE))
 
 
 def _transport(error: "httpx2.TransportError", order: _Order) -> _BrokenOffError:
@@ -364,7 +365,7 @@ def _transport(error: "httpx2.TransportError", order: _Order) -> _BrokenOffError
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
         return _BrokenOffError(f"no connection: {words}", tries=2)
     if isinstance(error, httpx2.TimeoutException):
-        return _BrokenOffError(f"nothing came for {order.timeout:g} s")
+        return _BrokenOffError(f"nothing came for {order.access.timeout:g} s")
     return _BrokenOffError(f"broke off: {words}")
 
 
@@ -396,7 +397,8 @@ def _attempt(client: "httpx2.Client", order: _Order) -> None:
     held = _held(order)
     if held.size and held.size == held.total:
         return  # the last call ended between the last byte and the name
-    headers = {"Authorization": f"Bearer {order.token}"} if order.token else {}
+    token = order.access.token
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     if held.size:
         headers["Range"] = f"bytes={held.size}-"
         if held.validator:
@@ -465,8 +467,8 @@ def _accepted(response: "httpx2.Response", held: _Held, order: _Order) -> _Held:
             _discard(order)
             raise _BrokenOffError("another part came than was asked for")
         start = _Held(held.size, held.validator or validator, total)
-    if start.total is not None and start.total > order.max_bytes:
-        raise too_large(order.shown, start.total, order.max_bytes)
+    if start.total is not None and start.total > order.access.max_bytes:
+        raise too_large(order.shown, start.total, order.access.max_bytes)
     missing, disk = (start.total or 0) - start.size, shutil.disk_usage(order.path.parent)
     if missing > disk.free and disk.total:  # some network disks know of neither
         raise RadstartError(
@@ -486,7 +488,7 @@ def _receive(response: "httpx2.Response", start: _Held, order: _Order) -> None:
         _BrokenOffError, httpx2.TransportError: to be repeated.
     """
     size, total = start.size, start.total
-    limit = order.max_bytes if total is None else total
+    limit = order.access.max_bytes if total is None else total
     began, since = time.monotonic(), size
     try:
         with order.part.open("r+b" if size else "wb") as file:
@@ -499,18 +501,18 @@ def _receive(response: "httpx2.Response", start: _Held, order: _Order) -> None:
                     break
                 file.write(chunk)
                 file.flush()  # what is killed here goes on from here
-                order.progress(size, total)
-                if time.monotonic() - began > order.timeout:
+                order.access.progress(size, total)
+                if time.monotonic() - began > order.access.timeout:
                     if size - since < SLOWEST:
-                        raise _BrokenOffError(f"{size - since} bytes in {order.timeout:g} s")
+                        raise _BrokenOffError(f"{size - since} bytes in {order.access.timeout:g} s")
                     began, since = time.monotonic(), size
     except OSError as error:
         raise RadstartError(
             "cannot write", str(order.part), os_reason(error), f"{ROOM}; what came is kept"
         ) from error
-    if size > order.max_bytes:
+    if size > order.access.max_bytes:
         _discard(order)
-        raise too_large(order.shown, size, order.max_bytes)
+        raise too_large(order.shown, size, order.access.max_bytes)
     if total is not None and size != total:
         if size > total:
             _discard(order)
@@ -542,8 +544,8 @@ def _refuse_pages(order: _Order) -> None:
 
 def _refused(status: int, order: _Order) -> RadstartError:
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        what = "the server refuses this token" if order.token else "the server asks for a token"
-        return RadstartError(what, order.shown, _status(status), ASK_FOR_TOKEN)
+        did = "refuses this" if order.access.token else "asks for a"
+        return RadstartError(f"the server {did} token", order.shown, _status(status), ASK_FOR_TOKEN)
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         return RadstartError("no such file there", order.shown, _status(status), "correct the URL")
     return RadstartError(

@@ -3,21 +3,15 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from radstart.core.errors import RadstartError
 from radstart.core.progress import Progress
 from radstart.weights.catalog import TERMS, Entry, after_steps, find, numbered
 from radstart.weights.listing import compare_lines, labelled
-from radstart.weights.remote.store import (
-    Got,
-    folder_of,
-    get,
-    get_hub,
-    held,
-    hub_place,
-    of_catalog,
-)
+from radstart.weights.remote.download import Access
+from radstart.weights.remote.store import Got, folder_of, get, get_hub, held, hub_place, of_catalog
 
 MIB = 1 << 20
 HUB = "hub:"
@@ -76,23 +70,19 @@ def get_lines(
     Raises:
         RadstartError: not to be had, and why; terms that nobody accepted; not what was promised.
     """
-    token = _token(token_env)
+    access, progress = Access(_token(token_env), offline, accept), progress or Progress()
     if name.startswith(HUB):
-        return _of_hub(name, given, accept, token, offline, progress or Progress())
+        return _of_hub(name, given, access, progress)
     entry = find(name, backbone)
     if given is None and steps_lines(name, backbone):
         raise RadstartError("has to be got by hand", entry.name, remedy=after_steps(entry))
-    with fetching(progress or Progress(), entry.name) as told:
-        got = get(
-            entry, given=given, check=lambda path: _loads(entry, path), accept=accept,
-            offline=offline, token=token, progress=told,
-        )  # fmt: skip
+    with fetching(progress, entry.name) as told:
+        told_too = replace(access, progress=told)
+        got = get(entry, told_too, given=given, check=lambda path: _loads(entry, path))
     return [entry.name, *_lies(got), *_may(entry), *_next(entry.name, True)]
 
 
-def _of_hub(
-    name: str, given: Path | None, accept: bool, token: str, offline: bool, progress: Progress
-) -> list[str]:
+def _of_hub(name: str, given: Path | None, access: Access, progress: Progress) -> list[str]:
     from radstart.weights.whereabouts import source_of_hub
 
     place = name.removeprefix(HUB)
@@ -101,9 +91,7 @@ def _of_hub(
             "a file is an arm as it is", "--from", str(given), f"--arms NAME=file:{given}"
         )
     with fetching(progress, name) as told:
-        got = get_hub(
-            place, anew=not offline, accept=accept, offline=offline, token=token, progress=told
-        )
+        got = get_hub(place, replace(access, progress=told), anew=not access.offline)
     source, entry = source_of_hub(place, got), of_catalog(*hub_place(place)[:2])
     licence = labelled("licence", [source.licence or "not stated: see the repository's page"])
     commit = labelled("commit", [got.commit])

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +13,7 @@ from radstart.core.errors import RadstartError, short
 from radstart.core.files import os_reason
 from radstart.core.hashing import file_sha256
 from radstart.weights.reading.sniff import kind_of
-from radstart.weights.remote.download import MOST_BYTES, no_progress, setting_up, too_large
+from radstart.weights.remote.download import USUAL, Access, setting_up, too_large
 
 BEST = (  # names and endings of weights files, the best first
     "model.safetensors",
@@ -34,149 +34,108 @@ NOT_WEIGHTS = re.compile(
 )
 CONFIG = "config.json"
 COMMIT = re.compile("[0-9a-f]{40}")  # what is cached of one never changes
+SECONDS = 10.0  # at the most, for the hub to say what a file is
 MOST_BREAKS = 5  # times its size that a file may cost, with what came in vain
 
 
 def fetch_hub(
-    repo: str,
-    file: str,
-    *,
-    revision: str = "main",
-    sha256: str = "",
-    max_bytes: int = MOST_BYTES,
-    token: str = "",
-    offline: bool = False,
-    endpoint: str = "",
-    folder: Path | None = None,
-    progress: Callable[[int, int | None], None] = no_progress,
-    timeout: float = 10.0,
+    repo: str, file: str, access: Access = USUAL, *, revision: str = "main", sha256: str = ""
 ) -> tuple[Path, str]:
     """Return a file of a model repository in the hub's cache, and the commit that it is of.
 
-    What is cached of a branch is used where there is no network, as the hub library does.
+    What is cached of a branch is used where there is no network, as the hub library does. Where
+    the hub and its cache are is the hub's own setting (HF_ENDPOINT, HF_HOME).
 
     Args:
         repo: OWNER/NAME.
         file: path inside the repository.
+        access: token, limits, progress; offline is also what HF_HUB_OFFLINE=1 says.
         revision: branch, tag or commit.
         sha256: hexadecimal hash or its first digits; "" = the one that the hub states, if any.
-        max_bytes: a file that is larger is refused.
-        token: "" = the hub's own: HF_TOKEN, or what `hf auth login` stored.
-        offline: use what is cached, open no connection; so does HF_HUB_OFFLINE=1.
-        endpoint, folder: "" and None = the hub's own settings (HF_ENDPOINT, HF_HOME).
-        progress: called with the bytes that are here and those of the whole file, None = unknown.
-        timeout: seconds for the hub to say what the file is.
 
     Raises:
         RadstartError: not to be had, or not what was promised.
     """
     import httpx2
     import huggingface_hub as hub
-    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
 
     if not file or not file.isprintable() or set(file.split("/")) & {"", ".", ".."} or "\\" in file:
         raise RadstartError("not the name of a file in a repository", repo, short(repr(file), 200))
     where, size = f"{repo}/{file}", None
-    access: dict[str, Any] = {"token": token or None, "endpoint": endpoint or None}
+    token, timeout = access.token or None, min(access.timeout, SECONDS)
     with _plainly(repo, revision, file):
-        path = _cached_file(repo, file, revision, folder)
-        if offline or constants.is_offline_mode():
+        cached = hub.try_to_load_from_cache(repo, file, None, revision)
+        path = Path(cached) if isinstance(cached, str) else None
+        if _is_offline(access):
             if path is None:
                 raise _not_cached(where, revision)
         elif path is None or not COMMIT.fullmatch(revision):
             with setting_up():
                 hub.get_session()
             try:
-                url = hub.hf_hub_url(repo, file, revision=revision, endpoint=access["endpoint"])
-                size = hub.get_hf_file_metadata(url, timeout=timeout, **access).size
+                url = hub.hf_hub_url(repo, file, revision=revision)
+                size = hub.get_hf_file_metadata(url, timeout=timeout, token=token).size
                 path = None
             except httpx2.TransportError:  # the library would go on trying for half a minute
                 if path is None:
                     raise
             except HfHubHTTPError:  # it asks again, and falls back to its cache or says why not
                 path = None
-        if size is not None and size > max_bytes:
-            raise too_large(where, size, max_bytes)
+        if size is not None and size > access.max_bytes:
+            raise too_large(where, size, access.max_bytes)
         if path is None:
-            found = hub.hf_hub_download(
-                repo,
-                file,
-                revision=revision,
-                cache_dir=folder,
-                etag_timeout=timeout,
-                tqdm_class=_bar(where, progress, size, max_bytes),
-                **access,
+            bar = _bar(where, access.progress, size, access.max_bytes)
+            path = Path(
+                hub.hf_hub_download(
+                    repo, file, revision=revision, etag_timeout=timeout, tqdm_class=bar, token=token
+                )
             )
-            path = Path(found)
     _verify(path, where, sha256.strip().lower())
     return path, path.parts[-1 - len(PurePosixPath(file).parts)]
 
 
-def hub_files(
-    repo: str,
-    *,
-    revision: str = "main",
-    token: str = "",
-    offline: bool = False,
-    endpoint: str = "",
-    folder: Path | None = None,
-    timeout: float = 10.0,
-) -> tuple[str, ...]:
-    """Return the weights files of a model repository, the best to load first.
-
-    Offline these are the cached ones. Arguments as in `fetch_hub`.
+def best_files(names: Sequence[str], repo: str) -> tuple[str, ...]:
+    """Return the weights files among a repository's, the best to load first.
 
     Raises:
-        RadstartError: no such repository, or no weights in one file there.
+        RadstartError: no weights in one file.
     """
-    names = hub_names(
-        repo, revision=revision, token=token, offline=offline, endpoint=endpoint, folder=folder,
-        timeout=timeout,
-    )  # fmt: skip
     ranked = sorted((rank, name) for name in names if (rank := _rank(name)) is not None)
     if not ranked:
         raise RadstartError(
-            "no weights in one file in this repository",
-            repo,
-            short(", ".join(sorted(names)), 200),
-            "use another repository",
-        )
+            "no weights in one file in this repository", repo,
+            short(", ".join(sorted(names)), 200), "use another repository",
+        )  # fmt: skip
     return tuple(name for _, name in ranked)
 
 
-def hub_names(
-    repo: str,
-    *,
-    revision: str = "main",
-    token: str = "",
-    offline: bool = False,
-    endpoint: str = "",
-    folder: Path | None = None,
-    timeout: float = 10.0,
-) -> list[str]:
-    """Return the names of all files of a model repository; arguments as in `fetch_hub`.
-
-    Offline these are the cached ones.
+def hub_names(repo: str, access: Access = USUAL, *, revision: str = "main") -> list[str]:
+    """Return the names of all files of a model repository; offline these are the cached ones.
 
     Raises:
         RadstartError: no such repository, or it cannot be asked.
     """
     import huggingface_hub as hub
-    from huggingface_hub import constants
 
     with _plainly(repo, revision):
-        if offline or constants.is_offline_mode():
-            names = _cached_names(repo, revision, folder or Path(constants.HF_HUB_CACHE))
+        if _is_offline(access):
+            names = _cached_names(repo, revision)
             if not names:
                 raise _not_cached(repo, revision)
-        else:
-            with setting_up():
-                hub.get_session()
-            api = hub.HfApi(endpoint=endpoint or None, token=token or None)
-            known = api.model_info(repo, revision=revision, timeout=timeout)
-            names = [entry.rfilename for entry in known.siblings or ()]
-    return names
+            return names
+        with setting_up():
+            hub.get_session()
+        known = hub.HfApi(token=access.token or None).model_info(
+            repo, revision=revision, timeout=min(access.timeout, SECONDS)
+        )
+        return [entry.rfilename for entry in known.siblings or ()]
+
+
+def _is_offline(access: Access) -> bool:
+    from huggingface_hub import constants
+
+    return access.offline or constants.is_offline_mode()
 
 
 def _rank(name: str) -> tuple[int, int] | None:
@@ -190,18 +149,12 @@ def _rank(name: str) -> tuple[int, int] | None:
     return None
 
 
-def _cached_file(repo: str, file: str, revision: str, folder: Path | None) -> Path | None:
-    import huggingface_hub as hub
-
-    found = hub.try_to_load_from_cache(repo, file, folder, revision)
-    return Path(found) if isinstance(found, str) else None
-
-
-def _cached_names(repo: str, revision: str, folder: Path) -> list[str]:
+def _cached_names(repo: str, revision: str) -> list[str]:
     """Return the files of a revision that lie in the hub's cache."""
+    from huggingface_hub import constants
     from huggingface_hub.file_download import repo_folder_name
 
-    base = folder / repo_folder_name(repo_id=repo, repo_type="model")
+    base = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
     reference = base / "refs" / revision
     commit = reference.read_text(encoding="ascii").strip() if reference.is_file() else revision
     snapshot = base / "snapshots" / commit
@@ -278,95 +231,80 @@ def _verify(path: Path, where: str, sha256: str) -> None:
 def _plainly(repo: str, revision: str, file: str = "") -> Iterator[None]:
     """Keep the hub library's log quiet, and turn its errors into one line each."""
     import httpx2
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-    )
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
     logger = logging.getLogger("huggingface_hub")
-    level, where = logger.level, f"{repo}/{file}" if file else repo
+    level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Not enough free disk space")
             yield
-    except HFValidationError as error:
-        raise RadstartError(
-            "not the name of a repository", short(repo, 100), remedy="write OWNER/NAME"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        if isinstance(error.__cause__, HfHubHTTPError):
-            raise _answered(error.__cause__, repo, revision, file) from error
-        raise _no_metadata(error, where) from error
-    except (HfHubHTTPError, EntryNotFoundError) as error:
-        raise _answered(error, repo, revision, file) from error
-    except httpx2.HTTPError as error:
-        connected = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
-        raise RadstartError(
-            "the connection to the hub broke off" if connected else "no connection to the hub",
-            where,
-            str(error) or type(error).__name__,
-            "try again later" if connected else "check the network",
-        ) from error
-    except json.JSONDecodeError as error:
-        raise RadstartError(
-            "what answers is not a hub", where, str(error), "check HF_ENDPOINT, proxy and firewall"
-        ) from error
-    except UserWarning as error:
-        raise RadstartError(str(error), where, remedy="free space, or set HF_HOME") from error
-    except OSError as error:
-        if "Consistency check failed" in str(error):
-            raise RadstartError(
-                "what came is not as long as the hub states", where, remedy="try again later"
-            ) from error
-        raise RadstartError(
-            "cannot be stored in the hub's cache",
-            where,
-            os_reason(error),
-            "free space, or set HF_HOME",
-        ) from error
+    except (
+        *(HFValidationError, EntryNotFoundError, HfHubHTTPError, httpx2.HTTPError),
+        *(json.JSONDecodeError, UserWarning, OSError),
+    ) as error:
+        raise RadstartError(*_in_words(error, repo, revision, file)) from error
     finally:
         logger.setLevel(level)
 
 
-def _no_metadata(error: Exception, where: str) -> RadstartError:
-    """Return why the hub did not say what a file is."""
-    from huggingface_hub.errors import FileMetadataError
+def _in_words(error: Exception, repo: str, revision: str, file: str) -> tuple[str, str, str, str]:
+    """Return what went wrong: what, where, what was received, what to do."""
+    import httpx2
+    from huggingface_hub import errors
 
-    cause = error.__cause__ or error
-    what, remedy = "the hub does not answer as it should", "try again later"
-    if isinstance(cause, FileMetadataError):
-        what, remedy = "what answers is not a hub", "check HF_ENDPOINT, proxy and firewall"
-    return RadstartError(what, where, short(str(cause), 200), remedy)
+    where, later = f"{repo}/{file}" if file else repo, "try again later"
+    other = "check HF_ENDPOINT, proxy and firewall"
+    if isinstance(error, errors.HFValidationError):
+        return "not the name of a repository", short(repo, 100), "", "write OWNER/NAME"
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        cause = error.__cause__ or error
+        if isinstance(cause, errors.HfHubHTTPError):
+            return _answered(cause, repo, revision, file)
+        if isinstance(cause, errors.FileMetadataError):
+            return "what answers is not a hub", where, short(str(cause), 200), other
+        return "the hub does not answer as it should", where, short(str(cause), 200), later
+    if isinstance(error, errors.HfHubHTTPError | errors.EntryNotFoundError):
+        return _answered(error, repo, revision, file)
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        got = str(error) or type(error).__name__
+        return "no connection to the hub", where, got, "check the network"
+    if isinstance(error, httpx2.HTTPError):
+        got = str(error) or type(error).__name__
+        return "the connection to the hub broke off", where, got, later
+    if isinstance(error, json.JSONDecodeError):
+        return "what answers is not a hub", where, str(error), other
+    if isinstance(error, UserWarning):
+        return str(error), where, "", "free space, or set HF_HOME"
+    if "Consistency check failed" in str(error):
+        return "what came is not as long as the hub states", where, "", later
+    assert isinstance(error, OSError)
+    reason = os_reason(error)
+    return "cannot be stored in the hub's cache", where, reason, "free space, or set HF_HOME"
 
 
-def _answered(error: Exception, repo: str, revision: str, file: str) -> RadstartError:
-    """Return what the hub answered, in one line."""
+def _answered(error: Exception, repo: str, revision: str, file: str) -> tuple[str, str, str, str]:
+    """Return what the hub answered."""
     from huggingface_hub import errors
 
     status = f"{error.response.status_code}" if isinstance(error, errors.HfHubHTTPError) else ""
     token = "set HF_TOKEN or run `hf auth login`"
     if isinstance(error, errors.GatedRepoError):
-        sent = "authorization" in error.response.request.headers
-        return RadstartError(
-            "gated: its licence has to be accepted first",
-            repo,
-            f"{status}, {'your' if sent else 'no'} token was sent",
-            f"accept it at https://huggingface.co/{repo}, then {token}",
-        )
+        sent = "your" if "authorization" in error.response.request.headers else "no"
+        got = f"{status}, {sent} token was sent"
+        page = f"accept it at https://huggingface.co/{repo}, then {token}"
+        return "gated: its licence has to be accepted first", repo, got, page
     if isinstance(error, errors.RepositoryNotFoundError):
-        return RadstartError(
-            "no such repository, or a private one", repo, status, f"check its name, or {token}"
-        )
+        remedy = f"check its name, or {token}"
+        return "no such repository, or a private one", repo, status, remedy
     if isinstance(error, errors.RevisionNotFoundError):
-        return RadstartError("no such revision", repo, revision, "name a branch, tag or commit")
+        return "no such revision", repo, revision, "name a branch, tag or commit"
     if isinstance(error, errors.EntryNotFoundError):
-        return RadstartError("no such file in this repository", repo, file, "name another file")
+        return "no such file in this repository", repo, file, "name another file"
     if status in ("401", "403"):
-        return RadstartError("the hub refuses the token", repo, status, token)
-    return RadstartError("the hub does not give the file", repo, status, "try again later")
+        return "the hub refuses the token", repo, status, token
+    return "the hub does not give the file", repo, status, "try again later"
 
 
 def _not_cached(where: str, revision: str) -> RadstartError:

@@ -9,25 +9,19 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from radstart.core.errors import RadstartError
-from radstart.core.files import (
-    read_toml,
-    remove_leftovers,
-    temporary_name,
-    whole_file,
-    write_toml,
-)
+from radstart.core.files import read_toml, remove_leftovers, temporary_name, whole_file, write_toml
 from radstart.core.hashing import file_sha256
 from radstart.weights.catalog import TERMS, Entry, after_steps, command, entries
 from radstart.weights.reading.sniff import kind_of
 from radstart.weights.remote.archives import ARCHIVES, unpack
-from radstart.weights.remote.download import cache_folder, fetch_url, no_progress
-from radstart.weights.remote.hub import CONFIG, fetch_hub, hub_files, hub_names
+from radstart.weights.remote.download import USUAL, Access, cache_folder, fetch_url, no_progress
+from radstart.weights.remote.hub import CONFIG, best_files, fetch_hub, hub_names
 
 SCHEMA = 1
 
@@ -78,24 +72,18 @@ def held(folder: Path) -> Got | None:
 
 def get(
     entry: Entry,
+    access: Access = USUAL,
     *,
     given: Path | None = None,
     check: Callable[[Path], object] | None = None,
-    accept: bool = False,
-    offline: bool = False,
-    token: str = "",
-    progress: Callable[[int, int | None], None] = no_progress,
 ) -> Got:
     """Return an entry's file: what is held, else fetched, or taken from where a person put it.
 
     Args:
         entry: of the catalog.
+        access: how it may be fetched; terms are accepted from now on, for the whole family.
         given: the file, or the archive that holds it, as it was got by hand; None = fetch it.
         check: raises RadstartError where a file that was given is not this entry's.
-        accept: the entry's terms are accepted, here and from now on, for its whole family.
-        offline: open no connection.
-        token: for the file's host.
-        progress: called with the bytes that are here and those of the whole file, None = unknown.
 
     Raises:
         RadstartError: not to be had, and why; terms that nobody accepted; not what was promised.
@@ -115,42 +103,31 @@ def get(
             f"{file} has to be got by hand. {entry.why} {steps}".rstrip("."), entry.name,
             remedy=after_steps(entry),
         )  # fmt: skip
-    _agree(entry, accept)
+    _agree(entry, access)
     if found is not None:
         return found
-    config, commit = None, ""
+    came, commit = entry.hub or entry.url, ""
     if given is not None:
-        path = _taken(entry, given, folder, check)
+        came, path = str(given), _taken(entry, given, folder, check)
     elif entry.hub:
+        revision = entry.revision or "main"
         path, commit = fetch_hub(
-            entry.hub, entry.file, revision=entry.revision or "main", sha256=entry.sha256,
-            token=token, offline=offline, progress=progress,
-        )  # fmt: skip
+            entry.hub, entry.file, access, revision=revision, sha256=entry.sha256
+        )
     else:
-        fetched = fetch_url(
-            entry.url, folder, name=entry.file if not entry.member else "",
-            sha256=entry.sha256, token=token, offline=offline, progress=progress,
-        )  # fmt: skip
+        name = entry.file if not entry.member else ""
+        fetched = fetch_url(entry.url, folder, access, name=name, sha256=entry.sha256)
         path = unpack(fetched, folder, member=entry.member)
-    came = str(given) if given is not None else entry.hub or entry.url
-    return _noted(folder, entry.name, came, path, commit, config, entry.licence)
+    return _noted(folder, entry.name, came, path, commit, None, entry.licence)
 
 
-def get_hub(
-    place: str,
-    *,
-    anew: bool = False,
-    accept: bool = False,
-    offline: bool = False,
-    token: str = "",
-    progress: Callable[[int, int | None], None] = no_progress,
-) -> Got:
+def get_hub(place: str, access: Access = USUAL, *, anew: bool = False) -> Got:
     """Return weights of any repository of the hub: what is held, else fetched.
 
     Args:
         place: OWNER/NAME or OWNER/NAME/FILE, perhaps with @REVISION behind it.
+        access: how they may be fetched.
         anew: ask the hub what it has now, also where the weights are held.
-        accept, offline, token, progress: as `get` has them.
 
     Raises:
         RadstartError: not to be had, and why; terms of the catalog that nobody accepted.
@@ -158,17 +135,15 @@ def get_hub(
     repo, file, revision = hub_place(place)
     entry = of_catalog(repo, file)
     if entry is not None:
-        _agree(entry, accept)
+        _agree(entry, access)
     folder = cache_folder() / "hub" / Path(*repo.split("/")) / _plain(f"{revision} {file}")
     if not anew and (found := held(folder)) is not None:
         return found
-    file = file or hub_files(repo, revision=revision, token=token, offline=offline)[0]
-    path, commit = fetch_hub(
-        repo, file, revision=revision, token=token, offline=offline, progress=progress
-    )
-    config = None
-    if CONFIG in hub_names(repo, revision=commit, token=token, offline=offline):
-        config, _ = fetch_hub(repo, CONFIG, revision=commit, token=token, offline=offline)
+    file = file or best_files(hub_names(repo, access, revision=revision), repo)[0]
+    path, commit = fetch_hub(repo, file, access, revision=revision)
+    config, quiet = None, replace(access, progress=no_progress)
+    if CONFIG in hub_names(repo, access, revision=commit):
+        config, _ = fetch_hub(repo, CONFIG, quiet, revision=commit)
     licence = entry.licence if entry else ""
     return _noted(folder, f"hub:{place}", f"{repo}/{file}", path, commit, config, licence)
 
@@ -199,7 +174,7 @@ def _plain(text: str) -> str:
     return re.sub(r"[^\w.\-]+", "_", text.strip())
 
 
-def _agree(entry: Entry, accept: bool) -> None:
+def _agree(entry: Entry, access: Access) -> None:
     """Refuse terms that nobody accepted; write down that somebody does."""
     if not entry.terms:
         return
@@ -208,7 +183,7 @@ def _agree(entry: Entry, accept: bool) -> None:
     key = f"{entry.family}: {entry.licence}"
     if key in accepted:
         return
-    if not accept:
+    if not access.accept:
         raise RadstartError(
             f"{TERMS[entry.terms]} (licence: {entry.licence})", entry.name,
             remedy=f"accept that once: {command(entry)}",

@@ -6,13 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from radstart.backbones import (
-    OURS,
-    SWITCHES,
-    Backbone,
-    check_name,
-    takes_any_size,
-)
+from radstart.backbones import OURS, SWITCHES, Backbone, check_name, takes_any_size
 from radstart.core.errors import one_line, short
 from radstart.core.files import write_json
 from radstart.core.random import stream_seed
