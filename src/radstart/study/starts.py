@@ -7,7 +7,7 @@ from radstart.core.errors import RadstartError
 from radstart.core.files import read_toml, write_toml
 from radstart.core.progress import Progress
 from radstart.study.spec import StudySpec, read_spec
-from radstart.weights import STARTS, ArmSpec, fetching, locate
+from radstart.weights import ArmSpec, fetching, locate
 
 
 def available(
@@ -36,7 +36,7 @@ def available(
     progress = progress or Progress()
     reasons: dict[str, str] = {}
     for arm in spec.arm:
-        if STARTS[arm.kind].located:
+        if arm.located:
             try:
                 _fetched(arm, spec.backbone, offline, progress)
             except RadstartError as error:
@@ -81,8 +81,8 @@ def _fault(
     held = read_spec(folder / "study.toml").arm if (folder / "study.toml").is_file() else ()
     if any(arm.name in reasons for arm in held):
         return "this study has begun with arms that cannot be had now", "get them again"
-    located = [arm.name in reasons for arm in spec.arm if STARTS[arm.kind].located]
-    needy = any(not STARTS[arm.kind].located and arm.kind != "moments" for arm in kept)
+    located = [arm.name in reasons for arm in spec.arm if arm.located]
+    needy = any(not arm.located and arm.kind != "moments" for arm in kept)
     if needy and not spec.backbone and located[0]:
         return (
             "arms that cannot be had decide the backbone of those without weights",

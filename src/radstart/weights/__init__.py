@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from radstart.weights.arms import (
         ASSUMED,
         HEAD_KEPT,
-        STARTS,
         Arm,
         ArmSpec,
         empty_model,
@@ -67,7 +66,7 @@ if TYPE_CHECKING:
     )
 
 _NAMES = {
-    "arms": "ASSUMED HEAD_KEPT STARTS Arm ArmSpec empty_model named_in_full parse_arm resolve_arms "
+    "arms": "ASSUMED HEAD_KEPT Arm ArmSpec empty_model named_in_full parse_arm resolve_arms "
     "start_model with_heads with_options",
     "catalog": "TERMS ancestry entries families find find_set related set_names",
     "convention": "Convention apply_convention stated_convention",

@@ -1,7 +1,4 @@
-"""Arms: a named start = weights + backbone + convention.
-
-The kinds of start are the table STARTS; another kind is one entry there.
-"""
+"""Arms: a named start = weights + backbone + convention."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +27,16 @@ from radstart.weights.remote.store import hub_place
 from radstart.weights.source import Source
 from radstart.weights.whereabouts import family_names, is_family, locate
 
+STARTS = {
+    "random": "random",
+    "file": "NAME=file:PATH",
+    "run": "NAME=run:STUDY/runs/ID",
+    "hub": "NAME=hub:OWNER/NAME",
+    "catalog": "imagenet, radimagenet/resnet50, ...",
+    "moments": "moments:ARM",
+}
+"""The kinds of start, and how they are written."""
+
 ASSUMED = "input convention assumed"
 HEAD_KEPT = "brings its trained classifier"
 
@@ -56,6 +63,11 @@ class ArmSpec:
     def kind(self) -> str:
         """The kind of start: a key of STARTS."""
         return "catalog" if is_family(self.start) else self.start.partition(":")[0]
+
+    @property
+    def located(self) -> bool:
+        """Whether it has weights of its own, which lie somewhere."""
+        return self.kind not in ("random", "moments")
 
     @property
     def rest(self) -> str:
@@ -100,7 +112,7 @@ class Arm:
         unusual: dict[str, object] = {"head": self.head} if self.head else {}
         unusual |= {"partial": self.spec.partial} if self.spec.partial else {}
         return {
-            "kind": self.spec.kind if self.spec.kind in ("random", "moments") else "file",
+            "kind": "file" if self.spec.located else self.spec.kind,
             "backbone": self.backbone.name,
             "switches": dict(self.backbone.switches),
             "convention": self.convention.identity(),
@@ -122,7 +134,7 @@ def parse_arm(text: str) -> ArmSpec:
         known = [*(kind for kind in STARTS if kind != "catalog"), *family_names()]
         raise RadstartError("unknown start", "arms", start or "nothing", nearest(spec.kind, known))
     if spec.kind != "catalog" and (spec.kind == "random") == bool(spec.rest):
-        raise RadstartError("incomplete start", "arms", start, f"write {STARTS[spec.kind].form}")
+        raise RadstartError("incomplete start", "arms", start, f"write {STARTS[spec.kind]}")
     if named:
         return ArmSpec(named.group(1).strip(), start)
     if spec.kind == "hub":
@@ -217,13 +229,13 @@ def resolve_arms(
     for name in names:
         if names.count(name) > 1:
             raise RadstartError("two arms of one name", "arms", name, "name one: NAME=START")
-    stated = {spec.name: find(spec, backbone) for spec in specs if STARTS[spec.kind].located}
+    stated = {spec.name: find(spec, backbone) for spec in specs if spec.located}
     backbones = [found.backbone for found in stated.values() if found.backbone]
     same = [known for known in backbones if known.name == backbone]
     default = next(iter(same or ([Backbone(backbone)] if backbone else backbones)), None)
     resolved: dict[str, Arm] = {}
-    for spec in sorted(specs, key=lambda s: STARTS[s.kind].needs_other):
-        if STARTS[spec.kind].located:
+    for spec in sorted(specs, key=lambda s: s.kind == "moments"):
+        if spec.located:
             arm = of_weights(spec, stated[spec.name], default)
         elif spec.kind == "moments":
             if spec.rest not in stated:
@@ -322,7 +334,19 @@ def start_model(arm: Arm, outputs: int, seed: int) -> tuple[nn.Module, Receipt |
     model = make(arm.backbone, outputs, drawn, arm.channels)
     if outputs:
         reset_classifier(model, arm.backbone, stream_seed(seed, "classifier"))
-    return model, STARTS[arm.spec.kind].fill(model, arm, seed, arm.head if outputs else ())
+    if arm.source is None:
+        return model, None
+    moments = arm.spec.kind == "moments"
+    _, receipt = load_whole(
+        model, arm.backbone, arm.source, arm.convention,
+        redraw=(lambda tensors: moments_like(tensors, seed)) if moments else None,
+        partial=arm.spec.partial, head=arm.head if outputs else (),
+    )  # fmt: skip
+    if moments:
+        note = "values redrawn: each tensor keeps its mean and variance alone"
+        shares = redrawn(receipt.shares)
+        receipt = replace(receipt, shares=shares, notes=(*receipt.notes, note))
+    return model, receipt
 
 
 def reset_classifier(model: nn.Module, backbone: Backbone, seed: int) -> None:
@@ -335,44 +359,3 @@ def reset_classifier(model: nn.Module, backbone: Backbone, seed: int) -> None:
                 tensor.copy_(0.01 * torch.randn(tensor.shape, generator=generator))
             elif name in head and name.endswith("bias"):
                 tensor.zero_()
-
-
-def _fill_random(model: nn.Module, arm: Arm, seed: int, head: tuple[int, ...]) -> Receipt | None:
-    return None
-
-
-def _fill_weights(model: nn.Module, arm: Arm, seed: int, head: tuple[int, ...]) -> Receipt | None:
-    assert arm.source is not None
-    return load_whole(
-        model, arm.backbone, arm.source, arm.convention, partial=arm.spec.partial, head=head
-    )[1]
-
-
-def _fill_moments(model: nn.Module, arm: Arm, seed: int, head: tuple[int, ...]) -> Receipt | None:
-    assert arm.source is not None
-    receipt = load_whole(
-        model, arm.backbone, arm.source, arm.convention,
-        redraw=lambda tensors: moments_like(tensors, seed), partial=arm.spec.partial,
-    )[1]  # fmt: skip
-    note = "values redrawn: each tensor keeps its mean and variance alone"
-    return replace(receipt, shares=redrawn(receipt.shares), notes=(*receipt.notes, note))
-
-
-@dataclass(frozen=True)
-class Start:
-    """A kind of start: how it is written, and how it fills a fresh network."""
-
-    form: str
-    located: bool
-    needs_other: bool
-    fill: Callable[[nn.Module, Arm, int, tuple[int, ...]], Receipt | None]
-
-
-STARTS = {
-    "random": Start("random", False, False, _fill_random),
-    "file": Start("NAME=file:PATH", True, False, _fill_weights),
-    "run": Start("NAME=run:STUDY/runs/ID", True, False, _fill_weights),
-    "hub": Start("NAME=hub:OWNER/NAME", True, False, _fill_weights),
-    "catalog": Start("imagenet, radimagenet/resnet50, ...", True, False, _fill_weights),
-    "moments": Start("moments:ARM", False, True, _fill_moments),
-}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -159,10 +160,8 @@ def load_whole(
     left = [n for n in let_pass if n in adapted]
     fresh = [n for n in wanted if n in let_pass and not n.endswith(COUNTER)]
     unused = (fresh, dropped, left)
-    receipt = _counted(container.tensors, adapted, filled, unused, model, classifier)
-    left_out = "classifier kept, rows in the order of the classes" if head else ""
-    return convention, replace(
-        receipt,
+    return convention, Receipt(
+        **_counted(container.tensors, adapted, filled, unused, model, classifier),
         file=source.path.name,
         sha256=source.sha256,
         entry=source.entry,
@@ -177,7 +176,7 @@ def load_whole(
         partial=tuple(let_pass),
         stem=stem_text,
         positions=positions,
-        head=left_out,
+        head="classifier kept, rows in the order of the classes" if head else "",
         notes=(
             *_other_switches(backbone, adapter),
             *_notes(container, adapted, filled),
@@ -314,15 +313,14 @@ def _counted(
     unused: tuple[list[str], list[str], list[str]],
     model: nn.Module,
     classifier: frozenset[str],
-) -> Receipt:
-    """Return the counts: what became of each tensor is told by where its numbers lie.
+) -> dict[str, Any]:
+    """Return a receipt's counts: what became of each tensor is told by where its numbers lie.
 
     `unused` are the network's tensors at fresh values; the file's that its origin drops; the
     file's that were let pass.
     """
     places = {tensor.data_ptr(): name for name, tensor in given.items() if tensor.numel()}
     trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
-    counters = [name for name in filled if name.endswith(COUNTER)]
     loaded = [n for n in filled if not n.endswith(COUNTER) and n not in classifier]
     sizes = {name: tensor.numel() for name, tensor in adapted.items()}
     kinds: dict[str, list[str]] = {"renamed": [], "reshaped": [], "computed": []}
@@ -337,28 +335,22 @@ def _counted(
         if old != name:
             kinds["renamed"].append(name)
     fresh, dropped, left = unused
-    return Receipt(
-        file="",
-        sha256="",
-        assigned=len(loaded),
-        counters=len(counters),
-        dropped=tuple(sorted(dropped)),
-        parameters_assigned=sum(trained.get(n, 0) for n in loaded),
-        parameters_dropped=sum(sizes[name] for name in dropped),
-        parameters_total=sum(n for name, n in trained.items() if name not in classifier),
-        renamed=len(kinds["renamed"]),
-        reshaped=len(kinds["reshaped"]),
-        computed=len(kinds["computed"]),
-        parameters_renamed=sum(trained.get(n, 0) for n in kinds["renamed"]),
-        parameters_reshaped=sum(trained.get(n, 0) for n in kinds["reshaped"]),
-        parameters_computed=sum(trained.get(n, 0) for n in kinds["computed"]),
-        shares=(
-            *_backbone_shares(loaded, kinds, trained),
-            *_share("fresh", "backbone", fresh, trained),
-            *_share("dropped", "file", dropped, sizes),
-            *_share("left out", "file", left, sizes),
-        ),
-    )
+    counts: dict[str, Any] = {
+        "assigned": len(loaded),
+        "counters": sum(name.endswith(COUNTER) for name in filled),
+        "dropped": tuple(sorted(dropped)),
+        "parameters_assigned": sum(trained.get(n, 0) for n in loaded),
+        "parameters_dropped": sum(sizes[name] for name in dropped),
+        "parameters_total": sum(n for name, n in trained.items() if name not in classifier),
+    }
+    for kind, names in kinds.items():
+        counts |= {kind: len(names)}
+        counts |= {f"parameters_{kind}": sum(trained.get(n, 0) for n in names)}
+    unfilled = (("fresh", "backbone", fresh, trained), ("dropped", "file", dropped, sizes))
+    shares = _backbone_shares(loaded, kinds, trained)
+    for share in (*unfilled, ("left out", "file", left, sizes)):
+        shares += _share(*share)
+    return counts | {"shares": tuple(shares)}
 
 
 def _backbone_shares(
