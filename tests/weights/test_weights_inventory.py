@@ -68,8 +68,12 @@ def test_a_file_is_told_with_container_prefix_stages_and_sizes(tmp_path):
     found, text = shown(wrapped, tmp_path, epoch=3, arch="vgg16")
 
     numbers = {k: t.numel() for k, t in tensors.items() if not k.endswith("num_batches_tracked")}
-    assert (found.kind, found.container, found.prefix) == ("torch zip", "state_dict", "module.")
-    assert found.beside == ("arch", "epoch")
+    assert (found.kind, found.held.path, found.held.prefix) == (
+        "torch zip",
+        "state_dict",
+        "module.",
+    )
+    assert found.held.beside == ("arch", "epoch")
     assert sum(group.tensors for group in found.groups) == len(numbers)
     assert sum(group.numbers for group in found.groups) == sum(numbers.values())
     assert {"layer1", "layer4", "fc"} <= {group.name.split(".")[0] for group in found.groups}

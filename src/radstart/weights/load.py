@@ -16,7 +16,8 @@ from radstart.weights.adapters import ADAPTERS, Adapter, adapter_for
 from radstart.weights.convention import Convention
 from radstart.weights.inspecting.doubts import Doubt, doubts
 from radstart.weights.positions import fitted_size, positions_text
-from radstart.weights.reading.files import Container, Tensors, check_taken, read_container
+from radstart.weights.reading.container import Container, Tensors
+from radstart.weights.reading.files import check_taken, read_container
 from radstart.weights.receipt import Receipt, Share
 from radstart.weights.source import Source
 from radstart.weights.stem import fit_stem, stem_of

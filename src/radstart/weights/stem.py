@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from radstart.weights.convention import Convention, grey
-from radstart.weights.reading.files import Tensors
+from radstart.weights.reading.container import Tensors
 
 LEVEL = "level"
 

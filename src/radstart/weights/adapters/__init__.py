@@ -4,7 +4,7 @@ The order matters where a file is not said to be of an origin: the first whose `
 is taken, and timm's own names come last.
 """
 
-from radstart.weights.adapters.adapter import Adapter, Tensors
+from radstart.weights.adapters.adapter import Adapter
 from radstart.weights.adapters.dino import DINO, DINOV2, HF_DINOV2
 from radstart.weights.adapters.dinov3 import DINOV3, HF_DINOV3
 from radstart.weights.adapters.keras import KERAS
@@ -21,6 +21,7 @@ from radstart.weights.adapters.swin import ARK, HF_SWIN
 from radstart.weights.adapters.torchvision import TORCHVISION
 from radstart.weights.adapters.towers import MEDCLIP_RESNET, OPENAI_CLIP, OPENCLIP
 from radstart.weights.adapters.vit import BEIT, EVA02, MAE
+from radstart.weights.reading.container import Tensors
 
 TIMM = Adapter(
     name="timm",

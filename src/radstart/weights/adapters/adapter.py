@@ -3,11 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from radstart.backbones import Switch
-
-Tensors = dict[str, Tensor]
+from radstart.weights.reading.container import Tensors
 
 
 def no_switches(backbone: str) -> Mapping[str, Switch]:

@@ -7,8 +7,8 @@ n-th name. Shapes are checked where the tensors are loaded.
 
 import re
 
-from radstart.weights.adapters.adapter import Tensors
 from radstart.weights.adapters.renaming import renamed_by
+from radstart.weights.reading.container import Tensors
 
 KINDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("running_mean", ("bn1",)),

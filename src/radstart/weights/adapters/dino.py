@@ -7,7 +7,7 @@ import re
 
 from radstart.backbones import Backbone, state_keys
 from radstart.core.errors import RadstartError
-from radstart.weights.adapters.adapter import Adapter, Tensors
+from radstart.weights.adapters.adapter import Adapter
 from radstart.weights.adapters.renaming import (
     begins,
     having,
@@ -16,6 +16,7 @@ from radstart.weights.adapters.renaming import (
     renaming,
     without_prefix,
 )
+from radstart.weights.reading.container import Tensors
 
 PREFIXES = ("teacher.backbone.", "backbone.")
 REMAINDER = (

@@ -7,9 +7,10 @@ import torch
 
 from radstart.backbones import Backbone, Switch, state_keys
 from radstart.core.errors import RadstartError
-from radstart.weights.adapters.adapter import Adapter, Tensors
+from radstart.weights.adapters.adapter import Adapter
 from radstart.weights.adapters.dino import REMAINDER, prefix_of
 from radstart.weights.adapters.renaming import joined, renamed, renaming
+from radstart.weights.reading.container import Tensors
 
 _VIT = (
     (r"storage_tokens", "reg_token"),

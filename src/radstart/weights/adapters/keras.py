@@ -17,7 +17,8 @@ from torch import Tensor
 
 from radstart.backbones import Switch
 from radstart.core.errors import RadstartError, nearest
-from radstart.weights.adapters.adapter import Adapter, Tensors
+from radstart.weights.adapters.adapter import Adapter
+from radstart.weights.reading.container import Tensors
 
 _WEIGHTS = {
     "kernel": "weight", "depthwise_kernel": "weight", "bias": "bias",

@@ -32,8 +32,9 @@ from torch import Tensor, equal
 
 from radstart.core.errors import RadstartError
 from radstart.weights.adapters import children, torchvision
-from radstart.weights.adapters.adapter import Adapter, Tensors
+from radstart.weights.adapters.adapter import Adapter
 from radstart.weights.adapters.renaming import having, renamed_by, without_prefix
+from radstart.weights.reading.container import Tensors
 
 CLASSES = 36  # pseudo-labels of RadiologyNET's pretraining
 OUTPUTS = 18  # of TorchXRayVision

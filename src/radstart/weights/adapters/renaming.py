@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 
 from radstart.core.errors import RadstartError
-from radstart.weights.adapters.adapter import Tensors
+from radstart.weights.reading.container import Tensors
 
 Table = Sequence[tuple[str, str]]
 

@@ -7,7 +7,8 @@ holds two that could both be meant (student and teacher, a network and its avera
 
 from radstart.core.errors import RadstartError
 from radstart.weights.adapters import children, torchvision
-from radstart.weights.adapters.adapter import Adapter, Tensors
+from radstart.weights.adapters.adapter import Adapter
+from radstart.weights.reading.container import Tensors
 
 WRAPPERS = frozenset(
     (

@@ -18,8 +18,9 @@ depends on that size, so the size of the pretraining is part of the network.
 
 import re
 
-from radstart.weights.adapters.adapter import Adapter, Tensors
+from radstart.weights.adapters.adapter import Adapter
 from radstart.weights.adapters.renaming import having, joined, renamed, renamed_by, without_prefix
+from radstart.weights.reading.container import Tensors
 
 PREFIXES = ("vision_model.model.", "swin.", "model.", "")
 """MedCLIP's two towers in one file; a classifier's wrap; MedCLIP's image tower alone; bare."""

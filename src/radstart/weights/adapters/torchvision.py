@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
 from radstart.backbones import Switch
-from radstart.weights.adapters.adapter import Adapter, Tensors
+from radstart.weights.adapters.adapter import Adapter
 from radstart.weights.adapters.renaming import renamed_by
+from radstart.weights.reading.container import Tensors
 
 EFFICIENTNETS = tuple(f"efficientnet_b{scale}" for scale in range(5))
 """The larger ones have another eps than timm's."""

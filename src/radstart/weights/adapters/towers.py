@@ -10,8 +10,9 @@ switch `activation`. Nothing in the tensors tells them apart. Towers of open_cli
 have these names too, some of them with GELU: state `activation = "gelu"` for those.
 """
 
-from radstart.weights.adapters.adapter import Adapter, Tensors
+from radstart.weights.adapters.adapter import Adapter
 from radstart.weights.adapters.renaming import begins, having, renamed, renaming
+from radstart.weights.reading.container import Tensors
 
 _TEXT = (
     *("text.*", "transformer.*", "token_embedding.*", "ln_final.*"),

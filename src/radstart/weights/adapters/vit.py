@@ -22,8 +22,9 @@ import torch
 
 from radstart.backbones import Switch
 from radstart.core.errors import RadstartError
-from radstart.weights.adapters.adapter import Adapter, Tensors
+from radstart.weights.adapters.adapter import Adapter
 from radstart.weights.adapters.renaming import begins, having, renamed, renaming
+from radstart.weights.reading.container import Tensors
 
 GRID = 14
 """Patches along one side of the images of EVA-X's pretraining: 224 / 16."""

@@ -3,7 +3,7 @@
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from radstart.core.hashing import file_sha256
 from radstart.weights.adapters import adapter_for
 from radstart.weights.inspecting.doubts import Doubt, doubts
 from radstart.weights.inspecting.likeness import Likeness, described, nearest_backbones
+from radstart.weights.reading.container import Container, Tensors
 from radstart.weights.reading.files import check_taken, file_of, read_container
 from radstart.weights.reading.sniff import kind_of
 
@@ -23,18 +24,7 @@ POINTS, UNDERSCORES = re.compile(r"[./]"), re.compile(r"[./_]")
 Stage = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class TensorFact:
-    """One tensor of a file: its name, shape, type of number, count of numbers, and bytes."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    numbers: int
-    bytes: int
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
     """The tensors of one stage of a network.
 
@@ -42,7 +32,6 @@ class Group:
         name: what their names begin with.
         tensors: how many, counters apart.
         numbers, bytes: in all of them.
-        dtypes: of them, the commonest first.
         largest: shape of the largest one.
     """
 
@@ -50,45 +39,31 @@ class Group:
     tensors: int
     numbers: int
     bytes: int
-    dtypes: tuple[str, ...]
     largest: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inventory:
     """What is in a weights file.
 
     Attributes:
         path: of the file.
         sha256: its hash.
-        bytes: its size.
         kind: what it is by its first bytes.
-        container: place of the dictionary of tensors, "" = the file itself.
-        prefix: carried by every name, left out below.
-        beside: what else the file holds; what it says of itself is no evidence.
-        origin: the layout that the names are in, and what that is.
-        tensors: in the file's order.
-        groups: the same by stage.
-        version: of the format, as the file says; "" = it does not.
+        held: its tensors, where they stood and what stands beside them; what a file says of
+            itself is no evidence.
+        groups: the tensors by stage.
         doubts: what is odd about their values.
         nearest: backbones that they could belong to, the best first; empty where none is near.
-        described: what kind of network it is, in words.
     """
 
     path: Path
     sha256: str
-    bytes: int
     kind: str
-    container: str
-    prefix: str
-    beside: tuple[str, ...]
-    origin: tuple[str, str]
-    tensors: tuple[TensorFact, ...]
+    held: Container
     groups: tuple[Group, ...]
-    version: str
     doubts: tuple[Doubt, ...]
     nearest: tuple[Likeness, ...]
-    described: str
 
 
 def inventory_of(path: Path, take: str = "") -> Inventory:
@@ -106,48 +81,26 @@ def inventory_of(path: Path, take: str = "") -> Inventory:
     """
     file = file_of(path)
     kind, sha256 = kind_of(file), file_sha256(file)
-    container = check_taken(read_container(file, sha256, take), take, file)
-    tensors = container.tensors
-    facts = tuple(_fact(name, tensor) for name, tensor in tensors.items())
-    adapter = adapter_for(tensors)
-    return Inventory(
-        path=file,
-        sha256=sha256,
-        bytes=file.stat().st_size,
-        kind=kind,
-        container=container.path,
-        prefix=container.prefix,
-        beside=container.beside,
-        origin=(adapter.name, adapter.about),
-        tensors=facts,
-        groups=tuple(grouped(facts)),
-        version=container.version,
-        doubts=doubts(tensors),
-        nearest=nearest_backbones(tensors),
-        described=described(tensors),
-    )
+    held = check_taken(read_container(file, sha256, take), take, file)
+    own = held.tensors
+    groups = tuple(grouped(own))
+    return Inventory(file, sha256, kind, held, groups, doubts(own), nearest_backbones(own))
 
 
-def _fact(name: str, tensor: Tensor) -> TensorFact:
-    dtype = str(tensor.dtype).removeprefix("torch.")
-    size = tensor.numel()
-    return TensorFact(name, tuple(tensor.shape), dtype, size, size * tensor.element_size())
-
-
-def grouped(facts: tuple[TensorFact, ...], most: int = MOST_GROUPS) -> Iterator[Group]:
+def grouped(tensors: Tensors, most: int = MOST_GROUPS) -> Iterator[Group]:
     """Yield the stages of a network in the file's order, `most` at the most.
 
     A stage is the beginning of names. Beginning with all, the stage with the most numbers is told
     apart as long as there are few enough, and into single layers only where there are very few.
     Names without points (Keras's) are taken apart at their underscores.
     """
-    counted = tuple(fact for fact in facts if not fact.name.endswith(COUNTER))
+    counted = {name: t for name, t in tensors.items() if not name.endswith(COUNTER)}
     flat = len(_parted(1, counted, POINTS)) > most
     separator = UNDERSCORES if flat else POINTS
-    stages: dict[Stage, tuple[TensorFact, ...]] = {(): counted} if counted else {}
+    stages: dict[Stage, Tensors] = {(): counted} if counted else {}
     settled: set[Stage] = set()
     while open_ := [stage for stage in stages if stage not in settled]:
-        largest = max(open_, key=lambda stage: sum(fact.numbers for fact in stages[stage]))
+        largest = max(open_, key=lambda stage: sum(t.numel() for t in stages[stage].values()))
         parts = _parted(len(largest) + 1, stages[largest], separator)
         count = len(stages) + len(parts) - 1
         layers = len(stages[largest]) < 5 * len(parts)
@@ -158,35 +111,23 @@ def grouped(facts: tuple[TensorFact, ...], most: int = MOST_GROUPS) -> Iterator[
         place = list(stages).index(largest)
         stages = dict([*kept[:place], *parts.items(), *kept[place + 1 :]])
     for stage, held in stages.items():
-        yield _group(stage, held)
+        first, beginning = next(iter(held)), sum(map(len, stage)) + max(0, len(stage) - 1)
+        yield Group(
+            name=first[:beginning] or (first if len(held) == 1 else "(no stage)"),
+            tensors=len(held),
+            numbers=sum(t.numel() for t in held.values()),
+            bytes=sum(t.numel() * t.element_size() for t in held.values()),
+            largest=tuple(max(held.values(), key=Tensor.numel).shape),
+        )
 
 
-def _parted(
-    depth: int, facts: tuple[TensorFact, ...], separator: re.Pattern[str]
-) -> dict[Stage, tuple[TensorFact, ...]]:
-    """Return the facts by the first `depth` parts of their names."""
-    parts: dict[Stage, list[TensorFact]] = {}
-    for fact in facts:
-        parts.setdefault(tuple(separator.split(_module(fact.name))[:depth]), []).append(fact)
-    return {stage: tuple(held) for stage, held in parts.items()}
-
-
-def _module(name: str) -> str:
-    """Return the name of a tensor's layer: what stands before its last point or slash."""
-    return re.sub(r"[./]?[^./]*$", "", name)
-
-
-def _group(stage: Stage, facts: tuple[TensorFact, ...]) -> Group:
-    first = facts[0].name
-    beginning = first[: sum(map(len, stage)) + max(0, len(stage) - 1)]
-    return Group(
-        name=beginning or (first if len(facts) == 1 else "(no stage)"),
-        tensors=len(facts),
-        numbers=sum(fact.numbers for fact in facts),
-        bytes=sum(fact.bytes for fact in facts),
-        dtypes=tuple(name for name, _ in Counter(fact.dtype for fact in facts).most_common()),
-        largest=max(facts, key=lambda fact: fact.numbers).shape,
-    )
+def _parted(depth: int, tensors: Tensors, separator: re.Pattern[str]) -> dict[Stage, Tensors]:
+    """Return the tensors by the first `depth` parts of the names of their layers."""
+    parts: dict[Stage, Tensors] = {}
+    for name, tensor in tensors.items():
+        layer = re.sub(r"[./]?[^./]*$", "", name)  # what stands before the last point or slash
+        parts.setdefault(tuple(separator.split(layer)[:depth]), {})[name] = tensor
+    return parts
 
 
 def inventory_lines(found: Inventory, every: bool = False, width: int = 80) -> Iterator[str]:
@@ -197,16 +138,17 @@ def inventory_lines(found: Inventory, every: bool = False, width: int = 80) -> I
         every: list each tensor, too.
         width: columns.
     """
-    yield f"{short(found.path.name, width - 30)}  {_size(found.bytes)}, {found.kind}"
+    size, tensors = found.path.stat().st_size, found.held.tensors
+    yield f"{short(found.path.name, width - 30)}  {_size(size)}, {found.kind}"
     for name, text in _facts(found):
         yield from _row(name, text, width)
     yield ""
     yield from _drawn(found, width)
     if every:
         yield ""
-        longest = max((len(fact.name) for fact in found.tensors), default=0)
-        for fact in found.tensors:
-            yield f"  {fact.name:<{longest}}  {fact.dtype:<8}  {_shape(fact.shape)}"
+        longest = max(map(len, tensors), default=0)
+        for name, tensor in tensors.items():
+            yield f"  {name:<{longest}}  {_dtype(tensor):<8}  {_shape(tensor.shape)}"
     yield ""
     for name, text in (*_doubted(found), *_likened(found)):
         yield from _row(name, text, width)
@@ -221,19 +163,23 @@ def _row(name: str, text: str, width: int) -> list[str]:
 
 
 def _facts(found: Inventory) -> Iterator[tuple[str, str]]:
+    held, adapter = found.held, adapter_for(found.held.tensors)
     yield "sha256", found.sha256
-    if found.version:
-        yield "written by", found.version
-    yield "tensors in", found.container or "the file itself"
-    if found.prefix:
-        yield "prefix", f"{found.prefix} (on every name, left out below)"
-    if found.beside:
-        listed = ", ".join(short(name, 24) for name in found.beside[:8])
-        more = f" and {len(found.beside) - 8} more" if len(found.beside) > 8 else ""
-        yield "beside", f"{listed}{more}"
-    known = found.origin[0] != "timm" or any(one.fits for one in found.nearest)
-    yield "names", f"{found.origin[0]}: {found.origin[1]}" if known else "of no origin known here"
-    yield "network", found.described
+    if held.version:
+        yield "written by", held.version
+    yield "tensors in", held.path or "the file itself"
+    if held.prefix:
+        yield "prefix", f"{held.prefix} (on every name, left out below)"
+    if held.beside:
+        yield "beside", _listed(held.beside, 8, 24)
+    known = adapter.name != "timm" or any(one.fits for one in found.nearest)
+    yield "names", f"{adapter.name}: {adapter.about}" if known else "of no origin known here"
+    yield "network", described(held.tensors)
+
+
+def _listed(names: Sequence[str], most: int, signs: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(short(name, signs) for name in names[:most]) + more
 
 
 def _drawn(found: Inventory, width: int) -> Iterator[str]:
@@ -248,9 +194,10 @@ def _drawn(found: Inventory, width: int) -> Iterator[str]:
             f"{short(group.name, longest):<{longest}} {group.tensors:>7} {group.numbers:>11,}  "
             f"{_shape(group.largest):<14} {bar}"
         )
-    dtypes = Counter(fact.dtype for fact in found.tensors if not fact.name.endswith(COUNTER))
+    own = found.held.tensors
+    dtypes = Counter(_dtype(t) for name, t in own.items() if not name.endswith(COUNTER))
     kinds = ", ".join(name for name, _ in dtypes.most_common())
-    counters = sum(fact.name.endswith(COUNTER) for fact in found.tensors)
+    counters = sum(name.endswith(COUNTER) for name in own)
     beside = f", {counters} counters" if counters else ""
     count = sum(group.tensors for group in found.groups)
     numbers = sum(group.numbers for group in found.groups)
@@ -260,10 +207,8 @@ def _drawn(found: Inventory, width: int) -> Iterator[str]:
 
 def _doubted(found: Inventory) -> Iterator[tuple[str, str]]:
     for doubt in found.doubts:
-        count = len(doubt.names)
-        more = f" and {count - 3} more" if count > 3 else ""
-        listed = ", ".join(short(name, 40) for name in doubt.names[:3])
-        yield "WARNING" if doubt.serious else "note", f"{doubt.what}: {listed}{more}"
+        said = f"{doubt.what}: {_listed(doubt.names, 3, 40)}"
+        yield "WARNING" if doubt.serious else "note", said
     if not found.doubts:
         yield "values", "finite, none constant, none at a known start"
 
@@ -291,7 +236,11 @@ def _likened(found: Inventory) -> Iterator[tuple[str, str]]:
         yield "", "shapes show no eps, activation, padding or scale: radstart weights check"
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "one number"
 
 

@@ -6,7 +6,6 @@ import re
 import stat
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,11 @@ from torch import Tensor
 
 from radstart.core.errors import RadstartError, short
 from radstart.core.files import is_file, os_reason, status
+from radstart.weights.reading.container import Container, Tensors
 from radstart.weights.reading.keras_files import is_keras, read_keras
 from radstart.weights.reading.pickles import asked_globals
 from radstart.weights.reading.sniff import Kind, damage_of, kind_of
 
-Tensors = dict[str, Tensor]
 WRAPPERS = ("module.", "_orig_mod.")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _BALLAST = re.compile(r"optim(i[sz]ers?)?|(lr)?sched(ulers?|ules?)?|scalers?|amp")
@@ -44,27 +43,6 @@ OTHERS: dict[Kind, tuple[str, str]] = {
 """What a file may be instead of weights, and what to do then."""
 
 
-@dataclass(frozen=True, eq=False)
-class Container:
-    """What was in a file.
-
-    Attributes:
-        tensors: the one dictionary of tensors, without the prefixes of wrappers.
-        path: where it stood, "" = the file is that dictionary; "state_dict", "a / b".
-        prefix: removed from every name, e.g. "module.".
-        beside: names of what else the file holds (optimizer, epoch, ...).
-        version: of the format, as the file says ("Keras 2.4.0, tensorflow"); "" = it does not.
-        taken: whether what was asked for by `take` is there.
-    """
-
-    tensors: Tensors
-    path: str = ""
-    prefix: str = ""
-    beside: tuple[str, ...] = field(default=())
-    version: str = ""
-    taken: bool = False
-
-
 @lru_cache(maxsize=2)
 def read_container(path: Path, sha256: str = "", take: str = "") -> Container:
     """Read a safetensors file, a torch file of plain tensors (weights_only) or Keras HDF5.
@@ -80,8 +58,7 @@ def read_container(path: Path, sha256: str = "", take: str = "") -> Container:
         RadstartError: unreadable, a pickled module, no dictionary of tensors, or several of them.
     """
     if is_file(existing(path)) and is_keras(path):
-        keras = read_keras(path)
-        return Container(keras.tensors, keras.path, "", keras.beside, keras.version)
+        return read_keras(path)
     loaded = _read(path)
     if not isinstance(loaded, Mapping):
         raise RadstartError(

@@ -9,7 +9,6 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,28 +18,11 @@ from torch import Tensor
 
 from radstart.core.errors import RadstartError, short
 from radstart.core.files import os_reason
+from radstart.weights.reading.container import Container
 from radstart.weights.reading.hdf5 import Array, Group, read_tree
 from radstart.weights.reading.sniff import kind_of
 
 ARCHIVED = "model.weights.h5"
-
-
-@dataclass(frozen=True, eq=False)
-class KerasWeights:
-    """What was in a file of Keras's.
-
-    Attributes:
-        tensors: by "layer/weight" (`conv1_conv/kernel`), in Keras's own axes; the weights of Keras
-            1 under Keras 2's names.
-        path: the group they stood in, "" = the file's root.
-        version: "Keras 2.0.4, tensorflow" as the file says.
-        beside: names of what else the file holds (`optimizer_weights`).
-    """
-
-    tensors: dict[str, Tensor]
-    path: str
-    version: str
-    beside: tuple[str, ...]
 
 
 def is_keras(path: Path) -> bool:
@@ -61,7 +43,7 @@ def _is_archive(path: Path) -> bool:
         return False
 
 
-def read_keras(path: Path) -> KerasWeights:
+def read_keras(path: Path) -> Container:
     """Read the weights of a Keras file; the tensors share the memory of one copy of the file.
 
     Raises:
@@ -98,7 +80,7 @@ def read_keras(path: Path) -> KerasWeights:
         raise RadstartError(what, str(path), text, "name a weights file")
     tensors = {name: _tensor(values) for name, values in arrays.items()}
     beside = tuple(sorted(name for name in tree.members if where and name != where))
-    return KerasWeights(tensors, where, text, beside)
+    return Container(tensors, where, beside=beside, version=text)
 
 
 def _archived(path: Path) -> npt.NDArray[np.uint8]:
