@@ -58,28 +58,16 @@ def answer_by_gap(question: str, measured: Sequence[Measured]) -> Answer:
         return Answer(question, "", (best.value,), values, "", "nothing else was tried")
     if best.gap > FITS:
         every = tuple(value.value for value in values)
-        return Answer(question, "", every, values, "", _nothing_fits(best))
+        why = f"nothing that was tried fits: the smallest gap is {best.gap:.2f} remembered"
+        return Answer(question, "", every, values, "", f"{why} standard deviations")
     if len(left) == 1:
         why = f"gap {best.gap:.3f} against {values[1].gap:.3f} for {values[1].value}"
         return Answer(question, best.value, left, values, "activations", why)
-    return Answer(question, "", left, values, "", _too_near(values, left))
-
-
-def _nothing_fits(best: Value) -> str:
-    return (
-        f"nothing that was tried fits: the smallest gap is {best.gap:.2f} remembered standard "
-        "deviations"
-    )
-
-
-def _too_near(values: Sequence[Value], left: Sequence[str]) -> str:
-    near = [value for value in values if value.value in left][1:]
+    near = [value for value in values if value.value in left]
     listed = ", ".join(f"{v.value} {v.gap:.3f}" for v in near)
-    lead = near[0].behind / max(values[0].gap, 1e-12)
-    return (
-        f"{values[0].value} {values[0].gap:.3f}, {listed}: a lead of {max(lead, 0):.0%}, and below "
-        f"{CLEAR:.0%} the images may be the reason"
-    )
+    lead = max(near[1].behind / max(best.gap, 1e-12), 0)
+    why = f"{listed}: a lead of {lead:.0%}, and below {CLEAR:.0%} the images may be the reason"
+    return Answer(question, "", left, values, "", why)
 
 
 def _ranked(
@@ -96,11 +84,9 @@ def _ranked(
     for value in ordered:
         behind = gaps[value] - best
         low, high = np.quantile(behind[1:], BOUNDS)
-        values.append(
-            Value(value, float(gaps[value][0]), float(behind[0]), float(low), float(high))
-        )
-        clear = low > 0 and behind[0] >= CLEAR * best[0]
-        if not clear:
+        numbers = (gaps[value][0], behind[0], low, high)
+        values.append(Value(value, *map(float, numbers)))
+        if low <= 0 or behind[0] < CLEAR * best[0]:
             left.append(value)
     return tuple(values), tuple(left)
 
@@ -166,19 +152,17 @@ def answer_order(measured: Sequence[Measured], memory: Remembered | None, colour
     photographs have it.
     """
     values, _ = _ranked("order", measured)
-    both = tuple(value.value for value in values)
     by_memory, why_memory = _order_remembered(measured, memory)
     by_layers, why_layers = _order_answered(measured) if coloured else ("", "")
     if by_memory and by_layers and by_memory != by_layers:
-        why = f"{why_memory}, but {why_layers}"
-        return Answer("order", "", both, values, "", why)
+        both = tuple(value.value for value in values)
+        return Answer("order", "", both, values, "", f"{why_memory}, but {why_layers}")
     if by_memory:
         return Answer("order", by_memory, (by_memory,), values, "first layer", why_memory)
     if by_layers:
         return Answer("order", by_layers, (by_layers,), values, "late layers", why_layers)
-    if not coloured:
-        return Answer("order", "", ("RGB", "BGR"), values, "", "grey images cannot show it")
     why = why_layers or "the later layers answer alike"
+    why = why if coloured else "grey images cannot show it"
     return Answer("order", "", ("RGB", "BGR"), values, "", why)
 
 

@@ -88,13 +88,8 @@ def is_coloured(views: NDArray[np.uint8]) -> bool:
 def mirrored(candidate: Candidate) -> Candidate:
     """Return the candidate with the order of its channels turned round."""
     own = candidate.convention
-    turned = replace(
-        own,
-        mean=own.mean[::-1],
-        std=own.std[::-1],
-        order="RGB" if own.order == "BGR" else "BGR",
-        name="",
-    )
+    order = "RGB" if own.order == "BGR" else "BGR"
+    turned = replace(own, mean=own.mean[::-1], std=own.std[::-1], order=order, name="")
     return replace(candidate, convention=turned)
 
 
@@ -115,26 +110,22 @@ def scale_candidates(
     inputs: list[NDArray[np.float32]] = []
     for convention in known:
         name = scale_name(convention)
-        fitting = convention if len(convention.mean) == channels else _fitted(convention, channels)
-        if fitting is None or any(name in (c.scale, *c.twins) for c in found):
+        if len(convention.mean) != channels:
+            convention = grey(convention)
+        if len(convention.mean) != channels or any(name in (c.scale, *c.twins) for c in found):
             continue
-        fitting = replace(fitting, size=stated.size)
+        fitting = replace(convention, size=stated.size)
         plain = _in_rgb(fitting, views)
         twin = next(
             (i for i, one in enumerate(found) if _alike(one.convention, inputs[i], fitting, plain)),
             None,
         )
-        if twin is not None:
+        if twin is None:
+            found.append(Candidate(name, fitting, ()))
+            inputs.append(plain)
+        else:
             found[twin] = replace(found[twin], twins=(*found[twin].twins, name))
-            continue
-        found.append(Candidate(name, fitting, ()))
-        inputs.append(plain)
     return tuple(found)
-
-
-def _fitted(convention: Convention, channels: int) -> Convention | None:
-    """Return the convention for another number of channels, None where it has none."""
-    return grey(convention) if channels == 1 else None
 
 
 def scale_name(convention: Convention) -> str:
@@ -146,14 +137,11 @@ def scale_name(convention: Convention) -> str:
 
 
 def _known_name(convention: Convention) -> str:
-    ours = _ordered(convention)
+    ours, channels = _ordered(convention), len(convention.mean)
     for name in NAMED:
         theirs = named_convention(name, convention.size, "")
-        if len(theirs.mean) == 3 and len(convention.mean) == 1:
-            theirs = grey(theirs)
-        if len(theirs.mean) == len(convention.mean) and np.allclose(
-            ours, _ordered(theirs), atol=1e-6
-        ):
+        theirs = grey(theirs) if channels == 1 else theirs
+        if len(theirs.mean) == channels and np.allclose(ours, _ordered(theirs), atol=1e-6):
             return name
     return ""
 

@@ -40,7 +40,7 @@ from radstart.weights.detective.candidates import (
 )
 from radstart.weights.detective.collapse import collapsed, diversity
 from radstart.weights.detective.detection import Answer, Detection, Scored
-from radstart.weights.detective.first_layer import Implied, Remembered, implied, remembered
+from radstart.weights.detective.first_layer import Remembered, implied, remembered
 from radstart.weights.detective.observed import Floats, distances, late, norms_of, remade, see
 
 Load = Callable[[Backbone], nn.Module]
@@ -173,11 +173,7 @@ def _by_norms(
     answers = _answers(measured, common)
     seen = {m.candidate for m in measured}
     scored = [_scored(m, common.remembered) for m in measured]
-    scored += [
-        Scored(candidate, gap, implied=_implied(candidate, common.remembered),
-               refused=_impossible(candidate, common.remembered))
-        for gap, candidate in rough if candidate not in seen
-    ]  # fmt: skip
+    scored += [_judged(c, gap, common.remembered) for gap, c in rough if c not in seen]
     scored.sort(key=lambda s: (bool(s.refused), s.gap))
     return replace(common, tried=len(scored), scored=tuple(scored), answers=answers)
 
@@ -261,29 +257,20 @@ def _measure(
 
 
 def _least(measured: Sequence[Measured], memory: Remembered | None) -> Measured:
-    possible = [m for m in measured if not _impossible(m.candidate, memory)]
+    possible = [m for m in measured if not _judged(m.candidate, m.gap, memory).refused]
     return min(possible or measured, key=lambda m: m.gap)
 
 
-def _implied(candidate: Candidate, memory: Remembered | None) -> Implied | None:
-    return implied(memory, candidate.convention) if memory else None
-
-
-def _impossible(candidate: Candidate, memory: Remembered | None) -> str:
-    return implied(memory, candidate.convention).impossible if memory else ""
+def _judged(candidate: Candidate, gap: float, memory: Remembered | None) -> Scored:
+    """Return a candidate with what it would make of the first layer's memory."""
+    known = implied(memory, candidate.convention) if memory else None
+    return Scored(candidate, gap, implied=known, refused=known.impossible if known else "")
 
 
 def _scored(measured: Measured, memory: Remembered | None) -> Scored:
-    low, high = np.quantile(measured.gaps[1:], BOUNDS)
-    return Scored(
-        measured.candidate,
-        measured.gap,
-        float(low),
-        float(high),
-        float(measured.response[0]),
-        _implied(measured.candidate, memory),
-        refused=_impossible(measured.candidate, memory),
-    )
+    low, high = map(float, np.quantile(measured.gaps[1:], BOUNDS))
+    known = _judged(measured.candidate, measured.gap, memory)
+    return replace(known, low=low, high=high, response=float(measured.response[0]))
 
 
 def _answers(measured: Sequence[Measured], common: Detection) -> tuple[Answer, ...]:
@@ -292,7 +279,8 @@ def _answers(measured: Sequence[Measured], common: Detection) -> tuple[Answer, .
     What was tried for the refined question takes part in that one alone.
     """
     memory = common.remembered
-    plain = [m for m in measured if _refined(m.candidate) == _refined(measured[0].candidate)]
+    refined = [dict(m.candidate.switches).get(REFINED, "") for m in measured]
+    plain = [m for m, value in zip(measured, refined, strict=True) if value == refined[0]]
     answers: list[Answer] = [answer_scale(plain, memory)]
     fitting = [m for m in plain if m.candidate.scale in answers[0].left]
     for question in questions([m.candidate for m in measured]):
@@ -307,10 +295,6 @@ def _answers(measured: Sequence[Measured], common: Detection) -> tuple[Answer, .
         elif question != "scale":
             answers.append(answer_by_gap(question, fitting))
     return tuple(answers)
-
-
-def _refined(candidate: Candidate) -> Switch:
-    return dict(candidate.switches).get(REFINED, "")
 
 
 # Networks without -----------------------------------------------------------------------------

@@ -5,7 +5,7 @@ training, a network shows it much the same; under another input scale, activatio
 does not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +69,15 @@ def see(
     """
     norms = norms_of(model)
     kept: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name, _ in norms}
-    hooks = [norm.register_forward_pre_hook(_keeper(kept[name])) for name, norm in norms]
+
+    def keep(name: str, inputs: tuple[Tensor, ...]) -> None:
+        var, mean = torch.var_mean(inputs[0].float(), dim=(2, 3), correction=0)
+        kept[name].append((mean.cpu(), var.cpu()))
+
+    hooks = [
+        norm.register_forward_pre_hook(lambda _, inputs, name=name: keep(name, inputs))
+        for name, norm in norms
+    ]
     batches = range(0, len(views), BATCH)
     try:
         with torch.inference_mode():
@@ -81,15 +89,6 @@ def see(
             hook.remove()
     once = [pair for pair in norms if len(kept[pair[0]]) == len(batches)]  # others are shared
     return tuple(_seen(name, norm, kept[name]) for name, norm in once)
-
-
-def _keeper(into: list[tuple[Tensor, Tensor]]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def keep(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        values = inputs[0].float()
-        var, mean = torch.var_mean(values, dim=(2, 3), correction=0)
-        into.append((mean.cpu(), var.cpu()))
-
-    return keep
 
 
 def _seen(name: str, norm: nn.BatchNorm2d, kept: list[tuple[Tensor, Tensor]]) -> Seen:
