@@ -38,6 +38,12 @@ def ask(cli, tmp_path):
     return run
 
 
+def recipe(*grid):
+    """Return a recipe that stops at the second look that is no better: minutes less."""
+    soon = {"check_steps": 4, "plateau_checks": 1, "final_checks": 1}
+    return functools.partial(Recipe, grid=grid, grid_growth=0, **soon)
+
+
 def check(study, budgets):
     """Check what holds of both studies; return their facts."""
     facts = read_json(study / "facts.json")
@@ -82,8 +88,7 @@ def parts(facts):
 
 def test_chest_x_rays_stop_at_the_given_split_and_then_run_regrouped(ask, tmp_path, monkeypatch):
     """170 patient numbers stand in two parts; regrouped by patient the study runs to a report."""
-    recipe = functools.partial(Recipe, grid=(3e-4, 1e-3), grid_growth=0)  # a minute less
-    monkeypatch.setattr("radstart.study.prepare.Recipe", recipe)
+    monkeypatch.setattr("radstart.study.prepare.Recipe", recipe(3e-4, 1e-3))
     words = "chest_xray_kermany", "--label-column", "binary", "--budgets", "0.2"
     code, out, err = ask(*words)
     assert (code, out) == (2, "")
@@ -113,8 +118,7 @@ def test_brain_tumours_run_on_whole_folds_and_every_verdict_says_patients_unknow
     ask, tmp_path, monkeypatch
 ):
     """Three classes, folds 4 and 5, no patients: the tables, the verdicts and the page say so."""
-    recipe = functools.partial(Recipe, grid=(1e-3,), grid_growth=0)  # a minute less
-    monkeypatch.setattr("radstart.study.prepare.Recipe", recipe)
+    monkeypatch.setattr("radstart.study.prepare.Recipe", recipe(1e-3))
     code, _, err = ask("brain_tumor_cheng", "--budgets", "0.05")
     assert code == 0, err
 

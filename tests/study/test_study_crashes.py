@@ -10,36 +10,54 @@ from pathlib import Path
 
 import pytest
 
+from conftest import made_once
+
 HERE = Path(__file__).parent
 
 
-@pytest.fixture
-def crashing(tmp_path, images, weights):
-    """Return a function that lets crashing.py do what is asked for, and returns what it found."""
+@pytest.fixture(scope="module")
+def crashing(tmp_path_factory, images, weights):
+    """Return a function (name, job): lets crashing.py do a job, once; returns what it found."""
 
-    def run(**job):
-        file = tmp_path / "job.json"
-        file.write_text(json.dumps({"images": str(images), "weights": str(weights), **job}))
-        search = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
-        done = subprocess.run(
-            [sys.executable, HERE / "crashing.py", file],
-            env={**os.environ, "PYTHONPATH": search},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(file.with_name("found.json").read_text())
+    def run(name, **job):
+        def make(folder):
+            folder.mkdir()
+            file = folder / "job.json"
+            file.write_text(json.dumps({"images": str(images), "weights": str(weights), **job}))
+            search = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+            done = subprocess.run(
+                [sys.executable, HERE / "crashing.py", file],
+                env={**os.environ, "PYTHONPATH": search},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+
+        return json.loads((made_once(tmp_path_factory, name, make) / "found.json").read_text())
 
     return run
+
+
+@pytest.fixture(scope="module")
+def found(crashing):
+    """Return what came of killing, filling the disk and working together, in one program."""
+    return crashing(
+        "crashes",
+        times=[random.random() for _ in range(4)],
+        full=[1, ["pixels", 2], ["splits", 1], ["checkpoint", 4], ["runs", 4], ["facts.json", 1]],
+        points=[["checkpoint", 4]],
+        processes=[4],
+        kill=[["checkpoint", 4]],
+    )
 
 
 def check(found, kind):
     assert found[kind]
     for killed in found[kind]:
-        assert killed["second"][0][0] == 0
-        assert killed["predictions"] == found["reference"]
-        assert killed["left"] == []
+        assert killed["second"][0][0] == 0, killed
+        assert killed["predictions"] == found["reference"], killed
+        assert killed["left"] == [], killed
 
 
 def continued(found, kind):
@@ -47,30 +65,24 @@ def continued(found, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", range(4))
-def test_killed_at_every_write_point_the_next_call_gives_the_same_bytes(crashing, share):
-    """kill -9 just before every single change of a file: runs go on from their checkpoints."""
-    found = crashing(share=[share, 4], grid=[3e-3])
+def test_from_what_a_kill_leaves_at_any_write_point_the_next_call_gives_the_same_bytes(crashing):
+    """Just before each kind of change of a file: runs go on from their checkpoints."""
+    found = crashing("states", states=True, grid=[3e-3])
 
-    assert all(killed["first"][0][0] == -9 for killed in found["killed"])
-    assert len(found["killed"]) > 24
-    check(found, "killed")
-    assert continued(found, "killed") >= 2
+    assert len(found["states"]) > 60
+    check(found, "states")
+    assert continued(found, "states") >= 4
 
 
 @pytest.mark.slow
-def test_killed_at_random_times_the_next_call_gives_the_same_bytes(crashing):
-    """Ten times, anywhere between the first second and the last."""
-    found = crashing(times=[random.random() for _ in range(10)])
-
+def test_killed_at_random_times_the_next_call_gives_the_same_bytes(found):
+    """Anywhere between the first second and the last, others in every run."""
     check(found, "timed")
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_from_any_moment_on_loses_nothing(crashing):
+def test_a_disk_that_is_full_from_any_moment_on_loses_nothing(found):
     """One line; with room again, the same command gives the same bytes."""
-    found = crashing(full=[*range(1, 120, 13), ["checkpoint", 4]])
-
     assert [full["first"][0][0] for full in found["full"]] == [2] * len(found["full"])
     check(found, "full")
     assert continued(found, "full") >= 1
@@ -120,10 +132,9 @@ def test_a_study_goes_on_when_its_disk_has_room_again(cli, small_disk, images, w
 
 
 @pytest.mark.slow
-def test_a_killed_training_goes_on_from_its_checkpoint(crashing):
+def test_a_killed_training_goes_on_from_its_checkpoint(found):
     """Not from the run's start; and a claim of the dead process is taken over at once."""
-    found = crashing(points=[["checkpoint", 4]])
-
+    assert found["killed"][0]["first"][0][0] == -9
     check(found, "killed")
     assert continued(found, "killed") == 1
     assert "took over" in found["killed"][0]["events"]
@@ -134,13 +145,11 @@ def jobs_of(log, event):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 4])
-def test_processes_started_together_share_one_study(crashing, processes):
+def test_processes_started_together_share_one_study(found):
     """Each job is done once, two at a time, and every byte is as one process alone makes it."""
-    found = crashing(processes=[processes])
-    together = found[f"together{processes}"]
+    together = found["together4"]
 
-    assert [code for code, _ in together["ends"]] == [0] * processes
+    assert [code for code, _ in together["ends"]] == [0] * 4
     assert together["predictions"] == found["reference"]
     done = jobs_of(together["log"], "finished")
     assert len(set(done)) == len(done) == 5
@@ -155,12 +164,11 @@ def test_processes_started_together_share_one_study(crashing, processes):
 
 
 @pytest.mark.slow
-def test_the_others_take_over_what_a_killed_process_was_doing(crashing):
+def test_the_others_take_over_what_a_killed_process_was_doing(found):
     """One of two dies in the middle of a training: the other goes on with it and ends alone."""
-    found = crashing(processes=[2], kill=["checkpoint", 4])
-    together = found["together2"]
+    bereaved = found["bereaved"][0]
 
-    assert [code for code, _ in together["ends"]] == [-9, 0]
-    assert together["predictions"] == found["reference"]
-    assert len(jobs_of(together["log"], "took over")) == 1
-    assert jobs_of(together["log"], "took over") == jobs_of(together["log"], "continued")
+    assert [code for code, _ in bereaved["ends"]] == [-9, 0]
+    assert bereaved["predictions"] == found["reference"]
+    assert len(jobs_of(bereaved["log"], "took over")) == 1
+    assert jobs_of(bereaved["log"], "took over") == jobs_of(bereaved["log"], "continued")

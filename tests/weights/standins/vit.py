@@ -260,9 +260,8 @@ SMALL_SAM = {
 }  # fmt: skip
 
 
-FEWER_POSITIONS = {
-    "image_size": 256
-}  # a table of 16 x 16 in the place of 64 x 64, for the sake of time
+FEWER_POSITIONS = {"image_size": 256}
+"""A table of 16 x 16 in the place of 64 x 64, for the sake of time."""
 
 
 def sam_encoder(*, small, **change):
@@ -304,9 +303,9 @@ SAM_REST = {
 }
 
 
-def medsam(folder, *, small=False):
+def medsam(folder, *, small=False, **change):
     """MedSAM: Segment Anything's own layout, flat."""
-    tensors, features = sam_encoder(small=small)
+    tensors, features = sam_encoder(small=small, **change)
     content = {f"image_encoder.{as_sam(name)}": tensor for name, tensor in tensors.items()}
     return written(folder, "medsam_vit_b.pth", content | SAM_REST), features
 
@@ -417,14 +416,20 @@ STANDINS: tuple[StandIn, ...] = (
     _standin("medclip/vit", medclip_vit, 224, "transformers' SwinModel"),
     _standin("medclip/resnet50", medclip_resnet, 64, "torchvision's ResNet50"),
     _standin("ark/ark6-swin_base", ark, 224, "transformers' SwinModel under the old names"),
-    _standin(
-        "ark/ark-plus-swin_large", partial(ark, large=True), 768,
-        "transformers' SwinModel under the old names",
+    *(
+        _standin(
+            "ark/ark-plus-swin_large", partial(ark, large=True), size,
+            "transformers' SwinModel under the old names",
+        )
+        for size in (384, 768)  # a window's tensors do not depend on it; the first is tested
     ),
     _standin("mimic-vit/vit_base_patch16_224", mimic_vit, 224, "timm's own network with a head"),
-    _standin(
-        "medsam/samvit_base_patch16", medsam, 1024,
-        "transformers' SamVisionEncoder under SAM's names",
+    *(
+        _standin(
+            "medsam/samvit_base_patch16", partial(medsam, image_size=size), size,
+            "transformers' SamVisionEncoder under SAM's names",
+        )
+        for size in (256, 1024)  # the first is tested
     ),
     _standin(
         "medsam/samvit_base_patch16-hub", medsam_hub, 256, "transformers' SamVisionEncoder"
