@@ -283,6 +283,42 @@ def test_masks_of_one_image_are_united(ingest, tmp_path):
     np.testing.assert_array_equal(dataset.mask(1), np.where(second, 2, first // 255))
 
 
+def test_masks_beside_their_images(ingest, tmp_path):
+    data = tmp_path / "data"
+    pictures(data, ["benign/benign (1).png", "COVID/images/C-1.png", "COVID/images/C-2.png",
+                    "COVID/images/C-3.png"])  # fmt: skip
+    first, second = np.zeros((2, 12, 12), np.uint8)
+    first[:4], second[2:6] = 255, 255
+    write(data / "benign" / "benign (1)_mask.png", first)
+    write(data / "benign" / "benign (1)_mask_1.png", second)
+    write(data / "COVID" / "masks" / "C-1.png", first[::2, ::2])
+    write(data / "COVID" / "masks" / "C-2.png", first[:, ::2])
+    write(data / "COVID" / "masks" / "C-3.png", RNG.integers(0, 9, (12, 12, 3), dtype=np.uint8))
+    volume = RNG.integers(0, 99, (3, 8, 8)).astype(np.int16)
+    (data / "x" / "imagesTr").mkdir(parents=True)
+    (data / "x" / "labelsTr").mkdir()
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), data / "x" / "imagesTr" / "h.nii.gz")
+    labels = nibabel.Nifti1Image((volume > 50).astype(np.uint8) * 2, np.eye(4))
+    nibabel.save(labels, data / "x" / "labelsTr" / "h.nii.gz")
+    dataset = ingest(labels="folders")
+    rows = dataset.rows
+    assert files(rows["image"]) == {
+        "benign/benign (1).png", "COVID/images/C-1.png", "COVID/images/C-2.png",
+        "COVID/images/C-3.png", "x/imagesTr/h.nii.gz",
+    }  # fmt: skip
+    assert set(rows["label"]) == {"benign", "COVID", "x"}
+    place = {name: k for k, name in enumerate(rows["image"])}
+    united = dataset.mask(place["benign/benign (1).png"])
+    np.testing.assert_array_equal(united, (first | second) > 0)
+    np.testing.assert_array_equal(dataset.mask(place["COVID/images/C-1.png"]), first > 0)
+    assert rows["steps"][place["COVID/images/C-1.png"]].startswith("its mask resized")
+    for name, why in (("C-2", "of another shape"), ("C-3", "a mask in colours")):
+        row = place[f"COVID/images/{name}.png"]
+        assert dataset.mask(row) is None
+        assert f"without its mask: {why}" in rows["steps"][row]
+    assert dataset.mask(place["x/imagesTr/h.nii.gz#0003"]).max() == 2
+
+
 @pytest.mark.parametrize(
     ("paths", "labels", "splits"),
     [

@@ -60,10 +60,7 @@ def ingest(
     ] = "all",
     modality: Annotated[
         str,
-        Option(
-            help="Of files that do not say their own, e.g. CT: values of NIfTI, NRRD and NPY are "
-            "Hounsfield units then.  [not known]"
-        ),
+        Option(help="Of files that say none, e.g. CT: NIfTI, NRRD, NPY hold Hounsfield units."),
     ] = "",
     keep_ids: Annotated[
         bool,

@@ -16,7 +16,7 @@ from radstart.core.progress import Progress
 from radstart.dataset import Dataset, natural, part_of_split
 from radstart.ingest.csv_file import Table, headed, joined, read_csv
 from radstart.ingest.engine import ENGINES, Engine
-from radstart.ingest.folders import classes_of
+from radstart.ingest.folders import classes_of, masks_beside
 from radstart.ingest.labels import NAMES, plain, tell
 from radstart.ingest.listing import Rejected, printable
 from radstart.ingest.meaning import Rendering
@@ -231,18 +231,25 @@ def _source(spec: IngestSpec, items: Sequence[Item], table: Table | None) -> Sou
         top = [spec.sources[i.source].resolve().name + "/" if several else "" for i in listed]
         paths = [above + item.path for above, item in zip(top, listed, strict=True)]
         said = classes_of(paths) if folders else [{} for _ in listed]
-        wanted = [_wanted(spec, item, one) for item, one in zip(listed, said, strict=True)]
+        beside = masks_beside(paths)
+        taken = {mask for masks in beside.values() for mask in masks}
+        wanted = [
+            _wanted(spec, item, said[k], 0, [listed[mask] for mask in beside.get(k, ())])
+            for k, item in enumerate(listed) if k not in taken
+        ]  # fmt: skip
         return Source(tuple(wanted), tuple(rejected), name, "folder" if folders else "")
     own = {os.path.realpath(path) for path in _label_paths(spec)}
     listed = [item for item in listed if os.path.realpath(_path(spec, item)) not in own]
     told = tell(table, listed, spec.columns, spec.numbers)
-    taken = {mask for masks in told.masks.values() for mask in masks}
+    beside = {} if "mask" in told.columns else masks_beside([item.path for item in listed])
+    beside = {k: tuple(m for m in masks if m not in told.files) for k, masks in beside.items()}
+    taken = {m for masks in (*told.masks.values(), *beside.values()) for m in masks}
     wanted = []
     for number, item in enumerate(listed):
         line = told.files.get(number, 0)
         if number in taken or (told.by == "file" and not line and not spec.all_files):
             continue
-        masks = tuple(_path(spec, listed[mask]) for mask in told.masks.get(line, ()))
+        masks = [listed[mask] for mask in told.masks.get(line, beside.get(number, ()))]
         wanted.append(_wanted(spec, item, told.values.get(line, {}), line, masks))
     keyed = {key: (line, told.values[line]) for key, line in told.keys.items()}
     return Source(
@@ -267,11 +274,12 @@ def _wanted(
     item: Item,
     values: Mapping[str, str],
     line: int = 0,
-    masks: tuple[Path, ...] = (),
+    masks: Sequence[Item] = (),
 ) -> Wanted:
     return Wanted(
-        _path(spec, item), item.path, item.source, item.size, item.when, line, values, masks
-    )
+        _path(spec, item), item.path, item.source, item.size, item.when, line, values,
+        tuple(_path(spec, mask) for mask in masks),
+    )  # fmt: skip
 
 
 def dataset_lines(dataset: Dataset) -> list[str]:
@@ -290,10 +298,20 @@ def dataset_lines(dataset: Dataset) -> list[str]:
         counts = rows[name].value_counts()
         if len(counts):
             lines.append(f"{name:<11} " + _counted(counts))
+    targets = dataset.facts.get("targets")
+    if columns := dataset.facts.get("columns"):
+        used = [f"{meaning} = {column}" for meaning, column in columns.items()]
+        lines.append(f"{'table':<11} {', '.join(used)}")
     if dataset.target:
-        lines.append(f"{'labels':<11} " + _counted(rows["label"].value_counts()))
-    if targets := dataset.facts.get("targets"):
+        counts = rows["label"].value_counts()
+        none = int(rows["label"].isna().sum())
+        lines.append(f"{'labels':<11} {_counted(counts)}" + (f"; {none:,} have none" * bool(none)))
+    elif columns and not targets:
+        lines.append("labels      none: name a column, --column label=NAME or --number NAME")
+    if targets:
         lines.append(f"{'targets':<11} {', '.join(targets)}")
+    if masked := int((rows["mask_offset"] >= 0).sum()):
+        lines.append(f"masks       of {masked:,} images")
     dropped = rows[~rows["keep"]]
     if len(dropped):
         lines.append("left out    " + _counted(dropped["drop"].value_counts()) + " (keep = false)")

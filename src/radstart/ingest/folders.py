@@ -1,5 +1,6 @@
 """What the folders of an image say of it: its class and split, its modality and region."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -9,6 +10,7 @@ from radstart.dataset import part_of_split
 from radstart.ingest.anatomy import region
 from radstart.ingest.listing import printable
 from radstart.ingest.privacy import known_modality
+from radstart.ingest.readers import SUFFIXES
 
 MODALITIES = frozenset({"CT", "MR", "MRI", "US", "CR", "DX", "XR", "MG", "PT", "NM", "RF", "XA"})
 _PLAIN = frozenset({"images", "image", "imgs", "img", "png", "jpg", "jpeg", "dicom", "dcm"})
@@ -17,6 +19,14 @@ _SHORT: Mapping[str, str] = MappingProxyType(
      "portal_vein": "abdomen", "fibroid": "pelvis"}
 )  # fmt: skip
 """RadImageNet's words for regions that mean something else, or nothing, elsewhere."""
+
+
+_IMAGES = _PLAIN | {"imagestr"}
+_MASKS = frozenset(
+    {"mask", "masks", "segmentation", "segmentations", "label", "labels", "labelstr"}
+)
+_OF_MASK = re.compile(r"[ _-]+(mask|seg|segmentation)([ _-]?\d+)?$", re.IGNORECASE)
+_SUFFIXES = (*SUFFIXES, ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
 @lru_cache(maxsize=4096)
@@ -59,6 +69,33 @@ def classes_of(paths: Sequence[str]) -> list[dict[str, str]]:
             label = "__".join(one)
         values = {"label": printable(label), "split": split}
         found.append({name: value for name, value in values.items() if value})
+    return found
+
+
+def masks_beside(paths: Sequence[str]) -> dict[int, tuple[int, ...]]:
+    """Return image -> its masks, as places in `paths`.
+
+    A mask is called like its image with _mask, _seg or _segmentation (and a number) behind, or lies
+    in a folder masks, segmentations or labels, where that of its image is called images, or not.
+    """
+    images: dict[tuple[str, ...], int] = {}
+    masks: list[tuple[tuple[str, ...], int]] = []
+    for place, path in enumerate(paths):
+        *folders, name = path.split("/")
+        suffix = next((end for end in _SUFFIXES[::-1] if name.lower().endswith(end)), "")
+        if not suffix:
+            continue
+        stem = name[: -len(suffix)]
+        short = _OF_MASK.sub("", stem)
+        key = (*(one for one in folders if one.lower() not in _IMAGES | _MASKS), short)
+        if short != stem or any(one.lower() in _MASKS for one in folders):
+            masks.append((key, place))
+        else:
+            images.setdefault(key, place)
+    found: dict[int, tuple[int, ...]] = {}
+    for key, place in masks:
+        if key in images:
+            found[images[key]] = (*found.get(images[key], ()), place)
     return found
 
 

@@ -250,8 +250,12 @@ def _pictures(
     recipe: Recipe, file: FilePart, which: Sequence[int]
 ) -> Iterator[tuple[int, NDArray[np.uint8] | None, tuple[Picture, ...]]]:
     """Yield index, mask and pictures of every image of a file; none without the mask it needs."""
+    beside = [_labels(Path(path), file.kind, which) for path in file.masks]
     for frame in frames_of(Path(file.path), file.kind, which):
-        mask = frame.mask if not file.masks else _united(file, frame)
+        mask = frame.mask
+        if beside:
+            mask, words = _united([next(one) for one in beside], frame.values.shape[:2])
+            frame = replace(frame, steps=(*frame.steps, *words))
         shaped = None if mask is None else render_mask(mask, recipe.rendering)
         left_out = recipe.masked_only and (mask is None or not mask.any())
         if file.hounsfield and not frame.unit and frame.values.dtype != np.uint8:
@@ -287,24 +291,36 @@ def _refused(item: int, index: int, reason: str, remedy: str) -> dict[str, Any]:
     return {"item": item, "index": index, "reason": reason, "remedy": remedy}
 
 
-def _united(file: FilePart, frame: Frame) -> NDArray[np.uint8]:
-    """Return the labels of a frame out of all masks of its file.
+def _labels(path: Path, of: str, which: Sequence[int]) -> Iterator[NDArray[np.uint8] | str]:
+    """Yield the labels of a mask for each image of a file of kind `of`, or why there are none."""
+    reason = "has fewer images"
+    try:
+        kind = kind_of(path)
+        own = which if kind != "raster" or of == "raster" else [0] * len(which)
+        for frame in frames_of(path, kind, own):
+            yield labels_of(frame.values)
+    except Exception as error:  # of others' code, too: the image is there all the same
+        reason = _why(error)[0]
+    while True:
+        yield reason
 
-    Raises:
-        Unreadable: a mask cannot be read, holds no labels, or is of another size.
-    """
-    found = []
-    for path in file.masks:
-        try:
-            kind = kind_of(Path(path))
-            index = frame.index if kind != "raster" else 0
-            found.append(labels_of(next(iter(frames_of(Path(path), kind, [index]))).values))
-        except (Unreadable, StopIteration) as error:
-            why = error.reason if isinstance(error, Unreadable) else "has fewer images"
-            raise Unreadable(f"its mask cannot be used: {why}", "mend the mask") from error
-        if found[-1].shape != frame.values.shape[:2]:
-            raise Unreadable("its mask is of another size", "mend the mask")
-    return unite(found)
+
+def _united(
+    found: Sequence[NDArray[np.uint8] | str], shape: tuple[int, ...]
+) -> tuple[NDArray[np.uint8] | None, tuple[str, ...]]:
+    """Return one mask of the size of its image, and what was done to it, in words."""
+    masks = [mask for mask in found if not isinstance(mask, str)]
+    words = [f"without its mask: {why}" for why in found if isinstance(why, str)]
+    if not words and any(mask.shape != shape for mask in masks):
+        height, width = shape
+        if any(abs(mask.shape[0] * width / mask.shape[1] - height) > 1 for mask in masks):
+            words = ["without its mask: of another shape"]
+        else:
+            size = (width, height)
+            masks = [np.asarray(cv2.resize(m, size, interpolation=cv2.INTER_NEAREST_EXACT))
+                     for m in masks]  # fmt: skip
+            return unite(masks), ("its mask resized",)
+    return (None, tuple(words[:1])) if words else (unite(masks), ())
 
 
 class _Shards:

@@ -65,7 +65,7 @@ def kind_of(path: Path) -> str:
     if _like_dicom(head):
         return "dicom"
     if _is_text(head):
-        raise Unreadable("not an image that can be read: text", _SAVE)
+        raise Unreadable("text, no image", "leave it out, or name it with --labels if a table")
     raise Unreadable("not an image that can be read", _SAVE)
 
 
