@@ -58,24 +58,18 @@ class Card:
 
     def record(self) -> dict[str, Any]:
         """Return the card as card.toml states it."""
+        source = {"file": self.file, "sha256": self.sha256, "origin": self.origin}
+        source["catalog"] = self.entry
         return {
             "schema": SCHEMA,
             "name": self.name,
             "licence": self.licence or "not stated",
-            "terms": self.terms,
-            "citation": self.citation,
-            "saw": list(self.saw),
-            "classes": list(self.classes),
+            **{key: getattr(self, key) for key in ("terms", "citation", "saw", "classes")},
             "plain_timm": self.plain_timm or "loads it",
-            "notes": list(self.notes),
+            "notes": self.notes,
             "radstart": self.radstart,
             "tensors": {"file": TENSORS, "sha256": self.tensors_sha256},
-            "source": {
-                "file": self.file,
-                "sha256": self.sha256,
-                "origin": self.origin,
-                "catalog": self.entry,
-            },
+            "source": source,
             "backbone": {"name": self.backbone.name, "switches": dict(self.backbone.switches)},
             "convention": self.convention.record(),
             "receipt": dict(self.receipt),
@@ -103,54 +97,44 @@ def read_card(folder: Path) -> Card:
             "made by a newer radstart", str(path), f"schema {schema}, known up to {SCHEMA}",
             "update radstart",
         )  # fmt: skip
-    source = _table(stated, "source", path)
-    backbone = _table(stated, "backbone", path)
-    tensors = _table(stated, "tensors", path)
-    licence, plain = _text(stated, "licence", path), _text(stated, "plain_timm", path)
+
+    def of(key: str, other: Any, table: Mapping[str, Any] = stated) -> Any:
+        """Return a table's value, of the kind of `other`, which stands for an absent one."""
+        value = table.get(key, other)
+        texts = not isinstance(value, list) or all(isinstance(item, str) for item in value)
+        if not isinstance(value, type(other)) or not texts:
+            raise _wrong(path, key, value)
+        return tuple(value) if isinstance(value, list) else value
+
+    tables = {key: of(key, {}) for key in ("source", "backbone", "tensors", "convention")}
+    source, backbone, tensors, convention = tables.values()
+    licence, plain, sha256 = of("licence", ""), of("plain_timm", ""), of("sha256", "", tensors)
+    for key, value in (*tables.items(), ("sha256", sha256)):
+        if not value:
+            raise _wrong(path, key, value)
     return Card(
-        name=_text(stated, "name", path),
+        name=of("name", ""),
         backbone=stated_backbone(backbone.get("name"), backbone.get("switches", {}), str(path)),
-        convention=stated_convention(_table(stated, "convention", path), 0, str(path)),
-        tensors_sha256=_text(tensors, "sha256", path, needed=True),
-        origin=_text(source, "origin", path) or "timm",
-        entry=_text(source, "catalog", path),
-        file=_text(source, "file", path),
-        sha256=_text(source, "sha256", path),
+        convention=stated_convention(convention, 0, str(path)),
+        tensors_sha256=sha256,
+        origin=of("origin", "", source) or "timm",
+        entry=of("catalog", "", source),
+        file=of("file", "", source),
+        sha256=of("sha256", "", source),
         licence="" if licence == "not stated" else licence,
-        terms=_text(stated, "terms", path),
-        citation=_text(stated, "citation", path),
-        saw=_texts(stated, "saw", path),
-        classes=_texts(stated, "classes", path),
+        terms=of("terms", ""),
+        citation=of("citation", ""),
+        saw=of("saw", []),
+        classes=of("classes", []),
         plain_timm="" if plain == "loads it" else plain,
-        notes=_texts(stated, "notes", path),
-        receipt=_table({"receipt": {}, **stated}, "receipt", path),
-        radstart=_text(stated, "radstart", path),
+        notes=of("notes", []),
+        receipt=of("receipt", {}),
+        radstart=of("radstart", ""),
     )
-
-
-def _table(stated: Mapping[str, Any], key: str, path: Path) -> dict[str, Any]:
-    value = stated.get(key)
-    if not isinstance(value, dict):
-        raise _wrong(path, key, value)
-    return value
-
-
-def _text(stated: Mapping[str, Any], key: str, path: Path, needed: bool = False) -> str:
-    value = stated.get(key, "")
-    if not isinstance(value, str) or (needed and not value):
-        raise _wrong(path, key, value)
-    return value
-
-
-def _texts(stated: Mapping[str, Any], key: str, path: Path) -> tuple[str, ...]:
-    value = stated.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _wrong(path, key, value)
-    return tuple(value)
 
 
 def _wrong(path: Path, key: str, value: object) -> RadstartError:
     got = "" if value is None else repr(value)
     return RadstartError(
         "a key is missing or wrong", f"{path}: {key}", got, "write it again: weights convert"
-    )  # fmt: skip
+    )
