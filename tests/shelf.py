@@ -140,9 +140,9 @@ class Shelf:
 
 def clear_catalog():
     """Let the catalog be read again."""
-    from radstart.weights import catalog, whereabouts
+    from radstart.weights import catalog
 
-    for cached in (catalog._catalog, catalog._set_names, whereabouts.family_names):
+    for cached in (catalog._catalog, catalog._set_names):
         cached.cache_clear()
 
 

@@ -392,7 +392,7 @@ def test_torchxrayvisions_file_is_an_arm_of_one_channel_beside_colour(tmp_path):
     from standins import cnn
 
     from radstart.weights import find
-    from radstart.weights.whereabouts import source_of_entry
+    from radstart.weights.source import source_of_entry
 
     case = next(c for c in cnn.CASES if c.origin == "torchxrayvision" and c.backbone != "resnet50")
     path, _ = case.standin.write(tmp_path)

@@ -15,7 +15,7 @@ from radstart.core.files import read_toml
 from radstart.weights import find
 from radstart.weights.remote.download import Access
 from radstart.weights.remote.store import folder_of, get, get_hub, held, hub_place
-from radstart.weights.whereabouts import source_of_hub
+from radstart.weights.source import source_of_hub
 from shelf import COMMITS, clear_catalog, no_sockets
 
 

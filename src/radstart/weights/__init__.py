@@ -52,8 +52,7 @@ if TYPE_CHECKING:
     from radstart.weights.open import Wanted, decided, load_wanted, load_weights, network_of
     from radstart.weights.receipt import Receipt
     from radstart.weights.remote.getting import fetching, get_lines, steps_lines
-    from radstart.weights.source import Source
-    from radstart.weights.whereabouts import locate
+    from radstart.weights.source import Source, locate
     from radstart.weights.writing.convert import convert_weights, read_switches
     from radstart.weights.writing.export import (
         GIVES_SCORES,
@@ -78,8 +77,7 @@ _NAMES = {
     "open": "Wanted decided load_wanted load_weights network_of",
     "receipt": "Receipt",
     "remote.getting": "fetching get_lines steps_lines",
-    "source": "Source",
-    "whereabouts": "locate",
+    "source": "Source locate",
     "writing.convert": "convert_weights read_switches",
     "writing.export": "GIVES_SCORES Exported Network export_network format_of network_of_weights "
     "outputs_of",

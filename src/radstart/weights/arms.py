@@ -18,14 +18,14 @@ from radstart.backbones import (
 )
 from radstart.core.errors import RadstartError, nearest
 from radstart.core.random import stream_seed
+from radstart.weights.catalog import families, is_family
 from radstart.weights.convention import Convention, check_channels, named, named_convention
 from radstart.weights.load import fitted_backbone, load_whole
 from radstart.weights.moments import moments_like
 from radstart.weights.positions import for_size
 from radstart.weights.receipt import Receipt, redrawn
 from radstart.weights.remote.store import hub_place
-from radstart.weights.source import Source
-from radstart.weights.whereabouts import family_names, is_family, locate
+from radstart.weights.source import Source, locate
 
 STARTS = {
     "random": "random",
@@ -131,7 +131,10 @@ def parse_arm(text: str) -> ArmSpec:
     start = named.group(2).strip() if named else text.strip()
     spec = ArmSpec("", start)
     if spec.kind not in STARTS or (spec.kind == "catalog" and not is_family(start)):
-        known = [*(kind for kind in STARTS if kind != "catalog"), *family_names()]
+        known = [
+            *(kind for kind in STARTS if kind != "catalog"),
+            *(family.name for family in families()),
+        ]
         raise RadstartError("unknown start", "arms", start or "nothing", nearest(spec.kind, known))
     if spec.kind != "catalog" and (spec.kind == "random") == bool(spec.rest):
         raise RadstartError("incomplete start", "arms", start, f"write {STARTS[spec.kind]}")

@@ -301,6 +301,11 @@ def _known(name: str) -> str:
     return find_set(name) or plain or name
 
 
+def is_family(start: str) -> bool:
+    """Return whether a start is a family of the catalog, or one of its weights."""
+    return any(start.partition("/")[0].casefold() == family.name for family in families())
+
+
 def means_weights(text: str) -> bool:
     """Return whether a text names weights of the catalog; what lies at that path comes second.
 

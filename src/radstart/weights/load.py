@@ -1,7 +1,7 @@
 """Tensors into a network, whole or not at all, with a receipt."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -48,16 +48,20 @@ def container_of(source: Source) -> Container:
         raise
 
 
-def adapter_of(source: Source) -> Adapter:
-    """Return the adapter of a source: the stated one, else the one whose layout it is."""
-    if source.origin:
-        return ADAPTERS[source.origin]
-    return adapter_for(container_of(source).tensors)
+@dataclass(frozen=True, eq=False)
+class Adapted:
+    """A file under timm's names: what was in it, whose names these were, its tensors under ours."""
+
+    container: Container
+    adapter: Adapter
+    tensors: Tensors
 
 
-def with_switches(backbone: Backbone, adapter: Adapter) -> Backbone:
-    """Return the backbone with what the origin's network needs; stated switches lead."""
-    return replace(backbone, switches={**adapter.switches(backbone.name), **backbone.switches})
+def adapted_of(source: Source, backbone: str) -> Adapted:
+    """Return a file's tensors as those of timm's network, by the stated adapter or its layout's."""
+    container = container_of(source)
+    adapter = ADAPTERS[source.origin] if source.origin else adapter_for(container.tensors)
+    return Adapted(container, adapter, adapter.adapt(container.tensors, backbone))
 
 
 def fitted_backbone(backbone: Backbone, source: Source) -> Backbone:
@@ -68,20 +72,19 @@ def fitted_backbone(backbone: Backbone, source: Source) -> Backbone:
     Raises:
         RadstartError: unreadable, or positions that no size of this backbone has.
     """
-    adapter = adapter_of(source)
-    own = with_switches(backbone, adapter)
-    adapted = adapter.adapt(container_of(source).tensors, own.name)
-    if any(name.endswith(POSITIONS) for name in adapted):
-        size = fitted_size(adapted, own)
+    file = adapted_of(source, backbone.name)
+    switches = {**file.adapter.switches(backbone.name), **backbone.switches}
+    own = replace(backbone, switches=switches)
+    if any(name.endswith(POSITIONS) for name in file.tensors):
+        size = fitted_size(file.tensors, own)
         if size is not None:
-            own = replace(own, switches={**own.switches, "img_size": size})
+            own = replace(own, switches={**switches, "img_size": size})
     return own
 
 
 def classifier_rows(backbone: Backbone, source: Source) -> int:
     """Return how many outputs the file's own classifier has; 0 = none, or none of timm's kind."""
-    adapted = adapter_of(source).adapt(container_of(source).tensors, backbone.name)
-    keys = classifier_keys(backbone)
+    adapted, keys = adapted_of(source, backbone.name).tensors, classifier_keys(backbone)
     if not keys or not all(key in adapted for key in keys):
         return 0
     rows = {len(adapted[key]) for key in keys if key.endswith("bias") or adapted[key].dim() == 2}
@@ -95,7 +98,7 @@ def channels_of(backbone: Backbone, source: Source) -> int:
     """Return how many channels the file's first convolution sees; 0 = it has none."""
     with torch.device("meta"):
         stem = f"{stem_of(build(backbone, 0))}.weight"
-    kernel = adapter_of(source).adapt(container_of(source).tensors, backbone.name).get(stem)
+    kernel = adapted_of(source, backbone.name).tensors.get(stem)
     return kernel.shape[1] if kernel is not None and kernel.dim() == 4 else 0
 
 
@@ -129,9 +132,9 @@ def load_whole(
         RadstartError: anything else is missing, unexpected or of another shape, values that no
             trained network has, a size that this one does not take; `model` is then unchanged.
     """
-    container, adapter = container_of(source), adapter_of(source)
+    file = adapted_of(source, backbone.name)
+    container, adapter, adapted = file.container, file.adapter, file.tensors
     _check_values(container.tensors, source)
-    adapted = adapter.adapt(container.tensors, backbone.name)
     classifier = classifier_keys(backbone)
     state = model.state_dict()
     wanted = {name: tensor for name, tensor in state.items() if name not in classifier}
@@ -235,9 +238,8 @@ def _check_kinds(adapted: Tensors, wanted: Tensors, filled: list[str], source: S
     for name in filled:
         given, own = adapted[name], wanted[name]
         counts = name.endswith(COUNTER) and not given.is_complex()
-        if given.is_complex() or given.is_floating_point() != own.is_floating_point():
-            if counts:
-                continue
+        real = given.is_floating_point() == own.is_floating_point() and not given.is_complex()
+        if not real and not counts:
             kinds = (str(tensor.dtype).removeprefix("torch.") for tensor in (given, own))
             raise RadstartError(
                 "holds another kind of numbers", str(source.path),
@@ -259,7 +261,7 @@ def _doubted(source: Source, backbone: Backbone, filled: list[str]) -> Iterator[
 def _doubts(path: Path, sha256: str, take: str, origin: str, name: str) -> tuple[Doubt, ...]:
     """Return what is odd about a file's tensors, under the backbone's names; once for each."""
     source = Source(path, sha256, origin=origin, take=take)
-    return doubts(adapter_of(source).adapt(container_of(source).tensors, name))
+    return doubts(adapted_of(source, name).tensors)
 
 
 def _other_switches(backbone: Backbone, adapter: Adapter) -> Iterator[str]:
@@ -291,8 +293,8 @@ def _misfit(
     faults: list[list[str]],
 ) -> RadstartError:
     missing, unexpected, shapes = faults
-    first = [f"missing {missing[0]}"] if missing else []
-    first += [f"unexpected {unexpected[0]}"] if unexpected else []
+    first = [f"missing {name}" for name in missing[:1]]
+    first += [f"unexpected {name}" for name in unexpected[:1]]
     first += [
         f"{name} is {tuple(adapted[name].shape)}, needs {tuple(wanted[name].shape)}"
         for name in shapes[:1]

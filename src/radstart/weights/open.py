@@ -16,8 +16,7 @@ from radstart.weights.convention import Convention, check_channels, stated_conve
 from radstart.weights.load import channels_of, classifier_rows, load_whole
 from radstart.weights.positions import for_size
 from radstart.weights.receipt import Receipt
-from radstart.weights.source import Source, source_of
-from radstart.weights.whereabouts import locate, source_of_entry
+from radstart.weights.source import Source, locate, source_of, source_of_entry
 
 
 @dataclass(frozen=True)

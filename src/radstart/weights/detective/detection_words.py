@@ -188,16 +188,23 @@ def _answer_lines(answer: Answer, width: int) -> list[str]:
 def _table(detection: Detection, width: int) -> list[str]:
     shown = _shown(detection)
     features = detection.kind == "features"
-    value, title = (_variation, "VARIES") if features else (_gap, "GAP")
+
+    def value(s: Scored) -> float:
+        if features:
+            return s.diversity.variation if s.diversity else 0.0
+        return s.gap or 0.0
+
     probed = any(s.probe for s in shown)
     beside = {id(s): f"{s.probe.loss:.3f}" if s.probe else "" for s in shown}
     name, room = "PROBE", 5
     if not probed:
         name, room = ("", 0) if features else ("95 % INTERVAL", 14)
-        beside = {id(s): _interval(s) for s in shown}
+        beside = {id(s): "" if s.low is None else f"[{s.low:.3f}, {s.high:.3f}]" for s in shown}
     left = width - room - BAR - 14
     own = detection.own
-    lines = [f"  {'CANDIDATE':<{left}} {title:>7}  {name:<{room}}".rstrip()]
+    lines = [
+        f"  {'CANDIDATE':<{left}} {'VARIES' if features else 'GAP':>7}  {name:<{room}}".rstrip()
+    ]
     most = max((value(s) for s in shown if not s.refused), default=1.0) or 1.0
     for scored in shown:
         sign = ("*" if scored is own else " ") + (">" if scored is detection.marked else " ")
@@ -212,10 +219,6 @@ def _table(detection: Detection, width: int) -> list[str]:
     return [*lines, "  * as stated    > picked; where it cannot tell, as stated"]
 
 
-def _interval(scored: Scored) -> str:
-    return "" if scored.low is None else f"[{scored.low:.3f}, {scored.high:.3f}]"
-
-
 def _shown(detection: Detection) -> list[Scored]:
     """Return the first candidates; the stated and the best one are always among them."""
     shown = list(detection.scored[:SHOWN])
@@ -223,14 +226,6 @@ def _shown(detection: Detection) -> list[Scored]:
         if needed is not None and needed not in shown:
             shown[-1] = needed
     return sorted(shown, key=detection.scored.index)
-
-
-def _gap(scored: Scored) -> float:
-    return scored.gap if scored.gap is not None else 0.0
-
-
-def _variation(scored: Scored) -> float:
-    return scored.diversity.variation if scored.diversity else 0.0
 
 
 # A page ---------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def get_lines(
 
 
 def _of_hub(name: str, given: Path | None, access: Access, progress: Progress) -> list[str]:
-    from radstart.weights.whereabouts import source_of_hub
+    from radstart.weights.source import source_of_hub
 
     place = name.removeprefix(HUB)
     if given is not None:
