@@ -36,10 +36,10 @@ def made(folder, entries, key=b"", name="set"):
         cv2.imwrite(str(path), image)
         masks = ()
         if mask and mask[0] is not None:
-            masks = (files / f"{k:03d}.mask.png",)
-            cv2.imwrite(str(masks[0]), mask[0])
+            masks = (str(files / f"{k:03d}.mask.png"),)
+            cv2.imwrite(masks[0], mask[0])
         values = {"label": label, "patient": patient, "split": split}
-        wanted.append(Wanted(path, path.name, 0, path.stat().st_size, 0, k + 2, values, masks))
+        wanted.append(Wanted(str(path), path.name, 0, path.stat().st_size, 0, k + 2, values, masks))
     source = Source(tuple(wanted), (), name, "label")
 
     def check(rows, rejected):

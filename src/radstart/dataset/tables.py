@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -60,6 +61,9 @@ def write_table(path: Path, columns: Mapping[str, Sequence[Any]], schema: pa.Sch
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if isinstance(values, pd.api.extensions.ExtensionArray):
+        found = pa.array(values, from_pandas=True).cast(kind)
+        return pc.if_else(pc.equal(found, ""), None, found) if pa.types.is_string(kind) else found
     if pa.types.is_string(kind):
         values = [value if isinstance(value, str) and value else None for value in values]
     return pa.array(values, kind, from_pandas=True)

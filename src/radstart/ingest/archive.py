@@ -264,9 +264,9 @@ def _source(spec: IngestSpec, items: Sequence[Item], table: Table | None) -> Sou
     )
 
 
-def _path(spec: IngestSpec, item: Item) -> Path:
+def _path(spec: IngestSpec, item: Item) -> str:
     source = spec.sources[item.source]
-    return (source if source.is_dir() else source.parent) / item.path
+    return os.path.join(source if os.path.isdir(source) else source.parent, item.path)
 
 
 def _wanted(

@@ -188,4 +188,4 @@ def _conflicting(rows: pd.DataFrame) -> NDArray[np.bool_]:
 
 def columns_of(rows: pd.DataFrame, names: Sequence[str]) -> Mapping[str, Any]:
     """Return columns for `save_dataset`."""
-    return {name: rows[name].to_numpy(object) for name in names if name in rows}
+    return {name: rows[name].array for name in names if name in rows}

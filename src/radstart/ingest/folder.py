@@ -120,7 +120,7 @@ def _source(
         path = listing.paths[record.image]
         status = path.stat() if path.is_file() else None
         size, when = (status.st_size, status.st_mtime_ns) if status else (0, 0)
-        wanted.append(Wanted(path, record.image, 0, size, when, record.line, record.values))
+        wanted.append(Wanted(str(path), record.image, 0, size, when, record.line, record.values))
     return Source(
         wanted=tuple(wanted),
         rejected=tuple(rejected),
@@ -141,7 +141,7 @@ def _small(reading: Reading, source: Source) -> Reading:
         return reading
     for one in source.wanted:
         try:
-            if kind_of(one.path) != "raster":
+            if kind_of(Path(one.path)) != "raster":
                 return reading
         except Unreadable:
             continue

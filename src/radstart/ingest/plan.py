@@ -20,7 +20,7 @@ _LONG_PIXELS = 1 << 28  # of these together
 VERSION = "4"  # part of every name of a part: raise it when the same files are read otherwise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A file that is to be read.
 
@@ -34,14 +34,14 @@ class Wanted:
         masks: files of masks that belong to it.
     """
 
-    path: Path
+    path: str
     name: str
     source: int = 0
     size: int = 0
     when: int = 0
     line: int = 0
     values: Mapping[str, str] = field(default_factory=dict)
-    masks: tuple[Path, ...] = ()
+    masks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ def scan_tasks(folder: Path, wanted: Sequence[Wanted], names: Names) -> list[Sca
     tasks = []
     for start in range(0, len(wanted), SCAN_FILES):
         block = wanted[start : start + SCAN_FILES]
-        made = [[str(one.path), one.size, one.when] for one in block]
+        made = [[one.path, one.size, one.when] for one in block]
         key = digest([VERSION, names.fingerprint, start, made])
-        files = tuple((start + k, str(one.path)) for k, one in enumerate(block))
+        files = tuple((start + k, one.path) for k, one in enumerate(block))
         table = folder / f"scan-{start // SCAN_FILES:06d}.parquet"
         tasks.append(ScanTask(table, key, files, names))
     return tasks
@@ -113,12 +113,12 @@ def part_tasks(
         files = []
         for low, high in zip([start, *cuts], [*cuts, stop], strict=True):
             item = int(items[low])
-            masks = tuple(str(path) for path in wanted[item].masks)
+            masks = wanted[item].masks
             which = tuple(indexes[low:high].tolist())
             by_folder = said_by(wanted[item].name.rpartition("/")[0]).get("modality", "")
             said = wanted[item].values.get("modality", "") or by_folder or modality
             ct = said.upper() == "CT" and not stated[low] and kinds[low] != "raster"
-            files.append(FilePart(item, str(wanted[item].path), str(kinds[low]), which, masks, ct))
+            files.append(FilePart(item, wanted[item].path, str(kinds[low]), which, masks, ct))
         number = len(tasks)
         made = [[f.path, wanted[f.item].size, wanted[f.item].when, f.kind, f.which, f.masks,
                  *["HU"] * f.hounsfield] for f in files]  # fmt: skip

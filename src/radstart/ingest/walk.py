@@ -10,7 +10,7 @@ from radstart.core.errors import RadstartError
 from radstart.core.files import os_reason
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """A file of a source.
 
