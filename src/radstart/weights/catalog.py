@@ -197,16 +197,12 @@ def find(name: str, backbone: str = "") -> Entry:
         remedy = f"hub:timm/{backbone} names any other of timm's"
         raise RadstartError(f"no {backbone}: it has {tags}", family.name, remedy=remedy)
     if not same:
-        has = ", ".join(_backbones(family))
+        has = ", ".join(dict.fromkeys(e.backbone for e in family.entries if e.backbone))
         raise RadstartError(
             f"no weights for {plain}: it has {has}", family.name,
             remedy="name one of these, or leave this start out",
         )  # fmt: skip
     return (exact or same)[0]
-
-
-def _backbones(family: Family) -> list[str]:
-    return list(dict.fromkeys(entry.backbone for entry in family.entries if entry.backbone))
 
 
 def _tagged(entry: Entry) -> str:

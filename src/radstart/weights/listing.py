@@ -93,7 +93,10 @@ def family_lines(name: str) -> list[str]:
     if name.casefold() not in known:
         raise RadstartError("unknown family", "--family", name, nearest(name.casefold(), known))
     family = known[name.casefold()]
-    rows = [(e.name, _input(e), _terms(e), e.loadable) for e in family.entries]
+    inputs = [f"{_brief(e.convention)} {e.size}" if e.convention else "" for e in family.entries]
+    rows = [
+        (e.name, fed, _terms(e), e.loadable) for e, fed in zip(family.entries, inputs, strict=True)
+    ]
     header, *table = _table([("NAME", "INPUT", "TERMS", "LOADS"), *rows])
     lines = [*_wrapped(f"{family.title}. {family.about}"), "", header]
     for entry, line in zip(family.entries, table, strict=True):
@@ -170,7 +173,7 @@ def _function(entry: Entry) -> Iterator[tuple[str, list[str]]]:
 def _origin(entry: Entry) -> Iterator[tuple[str, list[str]]]:
     """Yield where the file is from and what may be done with it."""
     yield "licence", [entry.licence]
-    yield "terms", [f"{entry.terms}: {TERMS[entry.terms]}" if entry.terms else ""]
+    yield "terms", [terms_words(entry)]
     yield "cite", [entry.citation]
     yield "home", [entry.home]
     yield "hub", [entry.hub + (f" at {entry.revision}" if entry.revision else "")]
@@ -181,6 +184,11 @@ def _origin(entry: Entry) -> Iterator[tuple[str, list[str]]]:
     yield "member", [entry.member]
     yield "sha256", [entry.sha256 + ("..." if 0 < len(entry.sha256) < 64 else "")]
     yield "read as", [entry.origin]
+
+
+def terms_words(entry: Entry) -> str:
+    """Return what is asked for beforehand, and what that means; "" = nothing."""
+    return f"{entry.terms}: {TERMS[entry.terms]}" if entry.terms else ""
 
 
 def _loads(entry: Entry) -> list[str]:
@@ -240,10 +248,6 @@ def _table(rows: list[tuple[str, str, str, str]]) -> list[str]:
         "".join(f"{text:<{width + gap}}" for text, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _input(entry: Entry) -> str:
-    return f"{_brief(entry.convention)} {entry.size}" if entry.convention else ""
 
 
 def _terms(entry: Entry) -> str:

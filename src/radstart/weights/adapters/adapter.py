@@ -7,11 +7,6 @@ from radstart.backbones import Switch
 from radstart.weights.reading.container import Tensors
 
 
-def no_switches(backbone: str) -> Mapping[str, Switch]:
-    """Return nothing: the origin's network is timm's."""
-    return {}
-
-
 @dataclass(frozen=True)
 class Adapter:
     """How the tensors of one origin become those of timm's network.
@@ -36,5 +31,5 @@ class Adapter:
     matches: Callable[[Tensors], bool]
     adapt: Callable[[Tensors, str], Tensors]
     remainder: tuple[str, ...] = ()
-    switches: Callable[[str], Mapping[str, Switch]] = no_switches
+    switches: Callable[[str], Mapping[str, Switch]] = lambda backbone: {}
     take: str = ""

@@ -15,7 +15,7 @@ from itertools import accumulate
 
 from radstart.backbones import Switch
 from radstart.weights.adapters.adapter import Adapter
-from radstart.weights.adapters.renaming import renamed_by
+from radstart.weights.adapters.renaming import renamed, renamed_by
 from radstart.weights.reading.container import Tensors
 
 EFFICIENTNETS = tuple(f"efficientnet_b{scale}" for scale in range(5))
@@ -29,9 +29,7 @@ BN_EPS = 1e-3  # of torchvision's MobileNetV3; timm's has 1e-5
 _BLOCK = re.compile(
     r"features\.(?P<block>\d+(\.\d+)?)\.block\.(?P<layer>\d+)\.(?P<part>0|1|fc1|fc2)\.[^.]+"
 )
-_OLD_DENSE = re.compile(
-    r"(?P<layer>.*\.denselayer\d+\.(norm|conv))\.(?P<number>[12])\.(?P<leaf>\w+)"
-)
+_OLD_DENSE = r"(.*\.denselayer\d+\.(?:norm|conv))\.([12])\.(\w+)"  # norm.1 is norm1 today
 _VGG = {
     "classifier.0": "pre_logits.fc1",
     "classifier.3": "pre_logits.fc2",
@@ -47,7 +45,7 @@ def matches(tensors: Tensors) -> bool:
         or "features.1.block.0.0.weight" in tensors  # MobileNetV3
         or {"features.0.weight", "classifier.0.weight", "classifier.3.weight"} <= tensors.keys()
         or {"Mixed_7c.branch1x1.conv.weight", "AuxLogits.conv0.conv.weight"} <= tensors.keys()
-        or any(_OLD_DENSE.fullmatch(name) for name in tensors)
+        or any(re.fullmatch(_OLD_DENSE, name) for name in tensors)
     )
 
 
@@ -64,19 +62,13 @@ def adapt(tensors: Tensors, backbone: str) -> Tensors:
         convolutional = _as_convolution(_placed(tensors, _VGG), "pre_logits.fc1", 7)
         return _as_convolution(convolutional, "pre_logits.fc2", 1)
     if name.startswith("densenet"):
-        return renamed_by(tensors, _dense_name)
+        return renamed(tensors, ((_OLD_DENSE, r"\1\2.\3"),))
     return dict(tensors)
 
 
 def switches(backbone: str) -> Mapping[str, Switch]:
     """Return MobileNetV3's eps: with timm's the features are quietly others."""
     return {"bn_eps": BN_EPS} if backbone.partition(".")[0] in STAGES else {}
-
-
-def _dense_name(name: str) -> str:
-    """Return "...denselayer1.norm1.weight" for the "...denselayer1.norm.1.weight" of old files."""
-    found = _OLD_DENSE.fullmatch(name)
-    return f"{found['layer']}{found['number']}.{found['leaf']}" if found else name
 
 
 def _efficientnet(tensors: Tensors) -> dict[str, str]:
@@ -127,7 +119,9 @@ def _layers(
     """Return where the layers of one inverted residual go."""
     before = f"features.{block}.block"
     convolutions = sorted({layer for layer, part in parts if part in ("0", "1")})
-    deep = [c for c in convolutions if _is_depthwise(tensors, f"{before}.{c}.0.weight")]
+    shapes = {c: tensors[f"{before}.{c}.0.weight"].shape for c in convolutions
+              if f"{before}.{c}.0.weight" in tensors}  # fmt: skip
+    deep = [c for c, shape in shapes.items() if len(shape) == 4 and shape[1] == 1]
     places = {}
     for layer, part in parts:
         if part in _SQUEEZE:
@@ -140,10 +134,6 @@ def _layers(
             role = "conv_pwl" if layer == convolutions[-1] and len(convolutions) == 3 else "conv_pw"
         places[f"{before}.{layer}.{part}"] = f"{target}.{role}"
     return places
-
-
-def _is_depthwise(tensors: Tensors, name: str) -> bool:
-    return name in tensors and tensors[name].dim() == 4 and tensors[name].shape[1] == 1
 
 
 def _placed(tensors: Tensors, places: Mapping[str, str]) -> Tensors:

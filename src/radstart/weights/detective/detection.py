@@ -161,7 +161,12 @@ class Detection:
             if stated in answer.left or answer.question == REFINED:
                 wanted[answer.question] = stated
         seen = [s for s in self.scored if s.low is not None] or list(self.scored)
-        return min(seen, key=lambda s: (_misses(s.candidate, wanted), bool(s.refused), _gap(s)))
+
+        def last(s: Scored) -> tuple[int, bool, float]:
+            gap = float("inf") if s.gap is None else s.gap
+            return _misses(s.candidate, wanted), bool(s.refused), gap
+
+        return min(seen, key=last)
 
     @property
     def marked(self) -> Scored | None:
@@ -191,10 +196,6 @@ class Detection:
             if named and ordered and one.switches == self.switches:
                 return scored
         return None
-
-
-def _gap(scored: Scored) -> float:
-    return float("inf") if scored.gap is None else scored.gap
 
 
 def _misses(candidate: Candidate, wanted: Mapping[str, str]) -> int:

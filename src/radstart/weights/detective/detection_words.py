@@ -16,6 +16,7 @@ from radstart.weights.detective.first_layer import implied
 UNLIKE = 0.3  # a larger gap of the best candidate: the images are unlike those of the training
 SHOWN = 14  # candidates in a terminal
 BAR = 10  # signs
+IN = " " * 4
 
 
 def sentences(detection: Detection) -> tuple[str, ...]:
@@ -171,18 +172,14 @@ def detection_lines(detection: Detection, width: int = 80) -> list[str]:
     listed = [f"{name:<9} {short(text, width - 10)}" for name, text in head if text]
     listed += ["", *_table(detection, width), ""]
     for answer in detection.answers:
-        listed += _answer_lines(answer, width)
+        listed.append(f"{ASKED[answer.question]:<24} {answer.picked or 'cannot tell'}")
+        listed += textwrap.wrap(answer.why, width, initial_indent=IN, subsequent_indent=IN)
     listed.append("")
     for sentence in sentences(detection):
         listed += textwrap.wrap(sentence, width)
     for note in detection.notes:
         listed += textwrap.wrap(f"note: {note}", width)
     return listed
-
-
-def _answer_lines(answer: Answer, width: int) -> list[str]:
-    head = f"{ASKED[answer.question]:<24} {answer.picked or 'cannot tell'}"
-    return [head, *(f"    {line}" for line in textwrap.wrap(answer.why, width - 4))]
 
 
 def _table(detection: Detection, width: int) -> list[str]:

@@ -1,7 +1,7 @@
 """Tensors that look as if something went wrong: not finite, constant, never trained."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -121,11 +121,12 @@ def untrained(name: str, values: Tensor, tensors: Tensors) -> str:
     for words, bound, spread in _starts(inputs, outputs, values.dim() > 1):
         if bound:
             marked = bound * (1 - 7 / count) <= largest <= bound * (1 + 1e-5)
-            if marked and fourth < 1.8 + 4 / math.sqrt(n) and _close(sample, _uniform(bound)):
+            expected = ((sample / bound + 1) / 2).clamp(0, 1)
+            if marked and fourth < 1.8 + 4 / math.sqrt(n) and _close(expected):
                 return words
             continue
         tails = n >= FEWEST_NORMAL and abs(fourth - 3) < 20 / math.sqrt(n)
-        if tails and _close(sample, _normal(spread)):
+        if tails and _close(torch.special.ndtr(sample / spread)):
             return words
     return ""
 
@@ -141,18 +142,12 @@ def _starts(inputs: int, outputs: int, matrix: bool) -> Iterator[tuple[str, floa
         yield "a normal start of spread 0.01", 0.0, 0.01
 
 
-def _uniform(bound: float) -> Callable[[Tensor], Tensor]:
-    return lambda x: ((x / bound + 1) / 2).clamp(0, 1)
+def _close(share: Tensor) -> bool:
+    """Return whether a sample is as near a distribution as 999 of 1000 of its samples are.
 
-
-def _normal(spread: float) -> Callable[[Tensor], Tensor]:
-    return lambda x: torch.special.ndtr(x / spread)
-
-
-def _close(ordered: Tensor, expected: Callable[[Tensor], Tensor]) -> bool:
-    """Return whether a sample is as near a distribution as 999 of 1000 of its samples are."""
-    n = len(ordered)
+    `share` is the distribution's share below each value of the sample, which is in order.
+    """
+    n = len(share)
     steps = torch.arange(n + 1, dtype=torch.float64) / n
-    share = expected(ordered)
     distance = float(torch.maximum(steps[1:] - share, share - steps[:-1]).max())
     return distance < math.sqrt(-math.log(LEAST_SIZE / 2) / 2 / n)

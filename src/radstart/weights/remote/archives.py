@@ -11,8 +11,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from radstart.core.errors import RadstartError, short
 from radstart.core.files import os_reason, temporary_name, whole_file
@@ -172,7 +173,7 @@ def _zip_members(archive: zipfile.ZipFile, path: Path) -> Iterator[_Member | Non
         if entry.is_dir():
             yield None
         else:
-            opened = lambda entry=entry: archive.open(entry)  # noqa: E731
+            opened = partial(archive.open, entry)
             yield _Member(entry.filename, entry.file_size, entry.compress_size, opened)
 
 
@@ -185,16 +186,8 @@ def _tar_members(archive: tarfile.TarFile, path: Path) -> Iterator[_Member | Non
         elif not entry.isreg() or entry.issparse():
             raise _unsafe(path, entry.name, "a link, a device or a sparse file")
         else:
-            yield _Member(entry.name, entry.size, entry.size, _opened(archive, entry))
-
-
-def _opened(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Callable[[], IO[bytes]]:
-    def opened() -> IO[bytes]:
-        file = archive.extractfile(entry)
-        assert file is not None  # a regular file
-        return file
-
-    return opened
+            opened: Any = partial(archive.extractfile, entry)
+            yield _Member(entry.name, entry.size, entry.size, opened)
 
 
 def _check_name(path: Path, name: str) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from radstart.core.errors import RadstartError
 from radstart.core.progress import Progress
-from radstart.weights.catalog import TERMS, Entry, after_steps, find, numbered
-from radstart.weights.listing import compare_lines, labelled
+from radstart.weights.catalog import Entry, after_steps, find, numbered
+from radstart.weights.listing import compare_lines, labelled, terms_words
 from radstart.weights.remote.download import Access
 from radstart.weights.remote.store import Got, folder_of, get, get_hub, held, hub_place, of_catalog
 
@@ -39,11 +39,15 @@ def steps_lines(name: str, backbone: str = "") -> list[str]:
     if entry is None or entry.loadable != "steps" or held(folder_of(entry)) is not None:
         return []
     *steps, last = numbered(entry) if entry.ends == "file" else [*numbered(entry), ""]
-    above = (("file", entry.file), ("address", entry.url), ("licence", entry.licence))
-    known = [line for label, text in above for line in labelled(label, [text])]
-    known += labelled("terms", [_terms(entry)])
-    told = [*labelled("why", [entry.why]), *labelled("steps", steps)]
-    return [entry.name, *known, *told, *(["", last] if last else [])]
+    known = _rows(
+        ("file", entry.file), ("address", entry.url), ("licence", entry.licence),
+        ("terms", terms_words(entry)), ("why", entry.why),
+    )  # fmt: skip
+    return [entry.name, *known, *labelled("steps", steps), *(["", last] if last else [])]
+
+
+def _rows(*pairs: tuple[str, str]) -> list[str]:
+    return [line for label, text in pairs for line in labelled(label, [text])]
 
 
 def get_lines(
@@ -79,7 +83,7 @@ def get_lines(
     with fetching(progress, entry.name) as told:
         told_too = replace(access, progress=told)
         got = get(entry, told_too, given=given, check=lambda path: _loads(entry, path))
-    return [entry.name, *_lies(got), *_may(entry), *_next(entry.name, True)]
+    return _lies(entry.name, got, entry.licence, terms_words(entry))
 
 
 def _of_hub(name: str, given: Path | None, access: Access, progress: Progress) -> list[str]:
@@ -93,27 +97,21 @@ def _of_hub(name: str, given: Path | None, access: Access, progress: Progress) -
     with fetching(progress, name) as told:
         got = get_hub(place, replace(access, progress=told), anew=not access.offline)
     source, entry = source_of_hub(place, got), of_catalog(*hub_place(place)[:2])
-    licence = labelled("licence", [source.licence or "not stated: see the repository's page"])
-    commit = labelled("commit", [got.commit])
-    known = source.backbone is not None
-    return [name, *_lies(got), *commit, *(_may(entry) if entry else licence), *_next(name, known)]
+    licence = entry.licence if entry else source.licence
+    terms = terms_words(entry) if entry else ""
+    behind = "" if source.backbone else " --backbone NAME"
+    return _lies(name, got, licence or "not stated: see the repository's page", terms, behind)
 
 
-def _lies(got: Got) -> list[str]:
-    return [*labelled("file", [str(got.path)]), *labelled("sha256", [got.sha256])]
-
-
-def _may(entry: Entry) -> list[str]:
-    return [*labelled("licence", [entry.licence]), *labelled("terms", [_terms(entry)])]
-
-
-def _terms(entry: Entry) -> str:
-    return f"{entry.terms}: {TERMS[entry.terms]}" if entry.terms else ""
-
-
-def _next(start: str, backbone_known: bool) -> list[str]:
-    lines = compare_lines(start)
-    return ["", *lines[:-1], lines[-1] + ("" if backbone_known else " --backbone NAME")]
+def _lies(name: str, got: Got, licence: str, terms: str, behind: str = "") -> list[str]:
+    """Return where weights lie, what may be done with them and what comes next."""
+    *lines, last = compare_lines(name)
+    known = _rows(
+        ("file", str(got.path)), ("sha256", got.sha256),
+        ("commit", got.commit if name.startswith(HUB) else ""), ("licence", licence),
+        ("terms", terms),
+    )  # fmt: skip
+    return [name, *known, "", *lines, last + behind]
 
 
 def _loads(entry: Entry, path: Path) -> None:
