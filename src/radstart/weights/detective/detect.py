@@ -6,7 +6,7 @@ said is said question by question, and only where the best value leads the other
 docs/detective.md says how far that can be trusted, measured.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,7 +41,7 @@ from radstart.weights.detective.candidates import (
 from radstart.weights.detective.collapse import collapsed, diversity
 from radstart.weights.detective.detection import Answer, Detection, Scored
 from radstart.weights.detective.first_layer import Remembered, implied, remembered
-from radstart.weights.detective.observed import Floats, distances, late, norms_of, remade, see
+from radstart.weights.detective.observed import Floats, Seen, distances, late, norms_of, remade, see
 
 Load = Callable[[Backbone], nn.Module]
 FIRST_LOOK = 16  # views on which everything is tried
@@ -60,6 +60,7 @@ class _Case:
             first row weighs all alike.
         seed: of the resampling.
         device: where the networks compute.
+        progress: shown meanwhile.
     """
 
     load: Load
@@ -68,6 +69,19 @@ class _Case:
     weights: Floats
     seed: int
     device: str
+    progress: Progress
+
+    def tried(
+        self, what: str, candidates: Sequence[Candidate], views: NDArray[np.uint8]
+    ) -> Iterator[tuple[Candidate, tuple[Seen, ...]]]:
+        """Yield each candidate and what the norms see under it, network by network."""
+        with self.progress.task(what, len(candidates)) as task:
+            for switches in dict.fromkeys(candidate.switches for candidate in candidates):
+                own = [candidate for candidate in candidates if candidate.switches == switches]
+                model = self.load(own[0].backbone(self.backbone)).eval().to(self.device)
+                for candidate in own:
+                    yield candidate, see(model, candidate.convention, views, self.device)
+                    task.advance()
 
 
 def detect(
@@ -99,12 +113,13 @@ def detect(
         device: where the networks compute.
         progress: shown meanwhile.
     """
-    progress = progress or Progress()
     own = load(backbone)
     scales = scale_candidates(stated, also, views)
     values = alternatives(backbone) if values is None else values
     base: Switches = tuple(sorted((name, known[0]) for name, known in values.items()))
-    case = _Case(load, backbone, views, resampling(units, seed), seed, device)
+    case = _Case(
+        load, backbone, views, resampling(units, seed), seed, device, progress or Progress()
+    )
     memory = remembered(own, stated.size, len(stated.mean))
     common = Detection(
         kind="batch norms" if norms_of(own) else "features",
@@ -113,8 +128,8 @@ def detect(
         scored=(), answers=(), remembered=memory, remade=remade(own),
     )  # fmt: skip
     if common.kind == "features":
-        return _by_features(case, replace(common, switches=()), scales, progress)
-    return _by_norms(case, common, scales, base, values, progress)
+        return _by_features(case, replace(common, switches=()), scales)
+    return _by_norms(case, common, scales, base, values)
 
 
 def resampling(units: Sequence[str], seed: int) -> Floats:
@@ -136,29 +151,23 @@ def _by_norms(
     scales: Sequence[Candidate],
     base: Switches,
     values: Mapping[str, tuple[Switch, ...]],
-    progress: Progress,
 ) -> Detection:
     everything = [
         replace(scale, switches=_with(base, choice))
         for choice in switch_choices(values)
         for scale in scales
     ]
-    first = case.views[_spread(len(case.views), FIRST_LOOK)]
-    with progress.task("conventions", len(everything)) as task:
-        rough = _first_look(case, everything, first, task.advance)
+    rough = _first_look(case, everything)
     named = scale_name(common.stated)
     chosen = _finalists(rough)
     chosen += [
         c for _, c in rough
         if c.switches == base and named in (c.scale, *c.twins) and c not in chosen
     ]  # fmt: skip
-    with progress.task("the best ones", len(chosen)) as task:
-        measured = _measure(case, chosen, task.advance)
+    measured = _measure(case, "the best ones", chosen)
     known = answer_scale(measured, common.remembered).picked
     around = _around(rough, known) if known else []
-    around = [one for one in around if one not in chosen]
-    with progress.task("around the best", len(around)) as task:
-        measured += _measure(case, around, task.advance)
+    measured += _measure(case, "around the best", [c for c in around if c not in chosen])
     leading = [m for m in measured if m.candidate.scale == known] or measured
     best = _least(leading, common.remembered).candidate
     more = [replace(best, switches=_with(best.switches, ((REFINED, value),)))
@@ -168,8 +177,7 @@ def _by_norms(
         more += [mirrored(m.candidate) for m in every_scale.values()]
         if best not in [m.candidate for m in every_scale.values()]:
             more.append(mirrored(best))
-    with progress.task("order and eps", len(more)) as task:
-        measured += _measure(case, more, task.advance)
+    measured += _measure(case, "order and eps", more)
     answers = _answers(measured, common)
     seen = {m.candidate for m in measured}
     scored = [_scored(m, common.remembered) for m in measured]
@@ -182,33 +190,14 @@ def _with(base: Switches, other: Switches) -> Switches:
     return tuple(sorted({**dict(base), **dict(other)}.items()))
 
 
-def _spread(count: int, most: int) -> NDArray[np.int64]:
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
-
-
-def _first_look(
-    case: _Case,
-    candidates: Sequence[Candidate],
-    views: NDArray[np.uint8],
-    done: Callable[[], object],
-) -> list[tuple[float, Candidate]]:
-    alike = np.full((1, len(views)), 1 / len(views))
-    found = []
-    for model, own in _by_network(case, candidates):
-        for candidate in own:
-            seen = see(model, candidate.convention, views, case.device)
-            found.append((float(distances(seen, alike).gap.mean()), candidate))
-            done()
+def _first_look(case: _Case, candidates: Sequence[Candidate]) -> list[tuple[float, Candidate]]:
+    """Return the gaps on a few views, spread over all, the smallest first."""
+    count = len(case.views)
+    some = np.unique(np.linspace(0, count - 1, min(count, FIRST_LOOK)).round().astype(np.int64))
+    alike = np.full((1, len(some)), 1 / len(some))
+    looks = case.tried("conventions", candidates, case.views[some])
+    found = [(float(distances(seen, alike).gap.mean()), candidate) for candidate, seen in looks]
     return sorted(found, key=lambda pair: pair[0])
-
-
-def _by_network(
-    case: _Case, candidates: Sequence[Candidate]
-) -> Iterable[tuple[nn.Module, list[Candidate]]]:
-    for switches in dict.fromkeys(candidate.switches for candidate in candidates):
-        own = [candidate for candidate in candidates if candidate.switches == switches]
-        model = case.load(own[0].backbone(case.backbone)).eval().to(case.device)
-        yield model, own
 
 
 def _finalists(rough: Sequence[tuple[float, Candidate]]) -> list[Candidate]:
@@ -235,24 +224,17 @@ def _differs(a: Candidate, b: Candidate) -> set[str]:
     return {name for name in names if a.value(name) != b.value(name)}
 
 
-def _measure(
-    case: _Case, candidates: Sequence[Candidate], done: Callable[[], object]
-) -> list[Measured]:
+def _measure(case: _Case, what: str, candidates: Sequence[Candidate]) -> list[Measured]:
     """Return the gaps on all views, for every resampling of views and layers."""
     found = []
-    for model, own in _by_network(case, candidates):
-        for candidate in own:
-            layers = distances(
-                see(model, candidate.convention, case.views, case.device), case.weights
-            )
-            count = layers.gap.shape[1]
-            rng = stream(case.seed, "detective", "layers")
-            drawn = rng.integers(count, size=layers.gap.shape)
-            drawn[0] = np.arange(count)
-            gaps = np.take_along_axis(layers.gap, drawn, axis=1).mean(axis=1)
-            response = layers.response[:, late(count)].mean(axis=1)
-            found.append(Measured(candidate, gaps, response))
-            done()
+    for candidate, seen in case.tried(what, candidates, case.views):
+        layers = distances(seen, case.weights)
+        count = layers.gap.shape[1]
+        drawn = stream(case.seed, "detective", "layers").integers(count, size=layers.gap.shape)
+        drawn[0] = np.arange(count)
+        gaps = np.take_along_axis(layers.gap, drawn, axis=1).mean(axis=1)
+        response = layers.response[:, late(count)].mean(axis=1)
+        found.append(Measured(candidate, gaps, response))
     return found
 
 
@@ -300,16 +282,14 @@ def _answers(measured: Sequence[Measured], common: Detection) -> tuple[Answer, .
 # Networks without -----------------------------------------------------------------------------
 
 
-def _by_features(
-    case: _Case, common: Detection, scales: Sequence[Candidate], progress: Progress
-) -> Detection:
+def _by_features(case: _Case, common: Detection, scales: Sequence[Candidate]) -> Detection:
     candidates = list(scales)
     if common.coloured:
         candidates += [mirrored(one) for one in scales if one.order != "grey"]
     model = case.load(case.backbone).eval().to(case.device)
     random = build(case.backbone, 0, case.seed, len(common.stated.mean)).eval().to(case.device)
     scored = []
-    with progress.task("conventions", len(candidates)) as task:
+    with case.progress.task("conventions", len(candidates)) as task:
         for one in candidates:
             own, drawn = (
                 diversity(features_of(network, one.convention, case.views, case.device))
