@@ -157,3 +157,11 @@ def test_whatever_a_header_says_the_vocabulary_stays(text, numbers):
     assert set(region(tags)[0].split("+")) <= {"", *REGIONS}
     assert view(tags)[0] in {"", "oblique", *anatomy._table()["views"]}
     assert laterality(tags)[0] in ("", "L", "R", "B")
+
+
+def test_the_study_s_description_comes_last():
+    wrist = {"modality": "MR", "study": "LEFT WRIST", "protocol": "STIR GR 512"}
+    assert region(wrist) == ("wrist", "study")
+    assert laterality(wrist) == ("L", "study")
+    assert region({**wrist, "protocol": "SLOC KNEE"}) == ("knee", "protocol")
+    assert region({"study": "Exercise Echocardiogram"}) == ("heart", "study")

@@ -7,7 +7,9 @@ from dicom_files import ct, encoded
 
 import radstart
 from radstart.core.errors import RadstartError
+from radstart.ingest import labels
 from radstart.ingest.folders import classes_of
+from radstart.ingest.walk import Item
 
 RNG = np.random.default_rng(3)
 WIDE = np.array([-1000, -600, 0, 40, 400, 2000], np.int16)
@@ -258,6 +260,20 @@ def test_a_column_for_each_finding(ingest, tmp_path):
     assert rows["patient"].tolist() == ["p1", "p1", "p2", "p3"]
 
 
+def test_files_of_one_name_are_told_apart_by_their_folders(monkeypatch):
+    paths = [f"train/patient{k:03d}/study{n}/view.jpg" for k in range(200) for n in (1, 2)]
+    index = labels._Index([Item(0, path, 1, 1) for path in paths])
+    looked = []
+    agree = labels._agree
+    monkeypatch.setattr(labels, "_agree", lambda *both: looked.append(both) or agree(*both))
+    for k, path in enumerate(paths):
+        assert index.find(f"CheXpert-v1.0-small/{path}") == (k, "")
+        assert index.find(path.removeprefix("train/")) == (k, "")
+    assert len(looked) == 2 * len(paths)
+    assert index.find("study1/view.jpg") == (None, "400 files have this name")
+    assert index.find("valid/patient001/study1/view.jpg")[0] is None
+
+
 def test_class_folders(ingest, tmp_path):
     names = [f"{part}/{name}" for part in ("train", "val") for name in ("NORMAL", "PNEUMONIA")]
     pictures(tmp_path / "data", [f"{name}/{k}.png" for name in names for k in range(2)])
@@ -298,8 +314,8 @@ def test_masks_beside_their_images(ingest, tmp_path):
     (data / "x" / "imagesTr").mkdir(parents=True)
     (data / "x" / "labelsTr").mkdir()
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), data / "x" / "imagesTr" / "h.nii.gz")
-    labels = nibabel.Nifti1Image((volume > 50).astype(np.uint8) * 2, np.eye(4))
-    nibabel.save(labels, data / "x" / "labelsTr" / "h.nii.gz")
+    held = nibabel.Nifti1Image((volume > 50).astype(np.uint8) * 2, np.eye(4))
+    nibabel.save(held, data / "x" / "labelsTr" / "h.nii.gz")
     dataset = ingest(labels="folders")
     rows = dataset.rows
     assert files(rows["image"]) == {

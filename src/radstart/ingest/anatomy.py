@@ -43,7 +43,7 @@ REGIONS = (
 """The vocabulary of regions. Several of them are joined by "+", in this order."""
 
 PAIRED = frozenset({"breast", *REGIONS[REGIONS.index("shoulder") :]})
-_TEXTS = ("body_part", "description", "protocol")
+_TEXTS = ("body_part", "description", "protocol", "study")
 _PROJECTIONS = frozenset({"CR", "DX", "RG", "RF", "XA", "MG", "PX", "IO"})
 _PLANES = ("sagittal", "coronal", "axial")  # by the axis that their normal is nearest to
 _STEEP = 0.8  # cosine below which a slice is no plane's
@@ -58,8 +58,8 @@ _LATE = frozenset({"dx", "sx"})  # right and left in Italian; in front, DX is a 
 def region(tags: Tags) -> tuple[str, str]:
     """Return the region, and the tag that says it, e.g. ("chest+abdomen", "description").
 
-    BodyPartExamined leads, then SeriesDescription, then ProtocolName: the first that names a
-    region decides. ("", "") = none does.
+    BodyPartExamined leads, then SeriesDescription, ProtocolName, StudyDescription: the first that
+    names a region decides. ("", "") = none does.
     """
     for tag in _TEXTS:
         text = _text(tags, tag)

@@ -87,6 +87,8 @@ def ingest(spec: IngestSpec, progress: Progress | None = None) -> Dataset:
     names = Names(b"") if spec.keep_ids else read_key(spec.key)
     items = walk(spec.sources, spec.out)
     progress.line(f"found       {len(items):,} files")
+    if not spec.labels and any(item.path.lower().endswith(".csv") for item in items):
+        progress.line("table       none is read: name one that lies there with --labels")
     table = _table(spec)
     source = _source(spec, items, table)
     engine = Engine(
@@ -306,7 +308,7 @@ def dataset_lines(dataset: Dataset) -> list[str]:
         counts = rows["label"].value_counts()
         none = int(rows["label"].isna().sum())
         lines.append(f"{'labels':<11} {_counted(counts)}" + (f"; {none:,} have none" * bool(none)))
-    elif columns and not targets:
+    elif columns and not targets and "mask" not in columns:
         lines.append("labels      none: name a column, --column label=NAME or --number NAME")
     if targets:
         lines.append(f"{'targets':<11} {', '.join(targets)}")
@@ -321,13 +323,14 @@ def dataset_lines(dataset: Dataset) -> list[str]:
         lines.append(f"alike       {count} of duplicates and near-duplicates")
     if len(dataset.rejected):
         kinds = dataset.rejected["reason"].str.partition(";")[0].str.partition(":")[0]
-        said = f"rejected    {len(dataset.rejected):,}: " + _counted(kinds.value_counts())
+        said = f"rejected    {len(dataset.rejected):,}: " + _counted(kinds.value_counts(), "; ")
         lines.append(f"{said}; each with its reason in {dataset.path / 'rejected.parquet'}")
     lines.append(f"next        radstart inspect {dataset.path}")
     return [part for line in lines for part in wrap(line, 79, subsequent_indent=" " * 12,
                                                     break_long_words=False)]  # fmt: skip
 
 
-def _counted(counts: "pd.Series[int]", most: int = 8) -> str:
+def _counted(counts: "pd.Series[int]", comma: str = ", ", most: int = 8) -> str:
     shown = [f"{n:,} {name}" for name, n in counts.iloc[:most].items()]
-    return ", ".join(shown) + (f", {len(counts) - most} more kinds" if len(counts) > most else "")
+    more = [f"{len(counts) - most} more kinds"] if len(counts) > most else []
+    return comma.join(shown + more)

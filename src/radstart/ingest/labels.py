@@ -6,7 +6,7 @@ series or an instance, whose images all get its values.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -42,6 +42,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 """Meaning -> how its column may be called, without case, blanks and signs; the first leads."""
 
 KEYS = ("image_id", "series", "exam", "patient")
+_DEEP = 3  # parts of a path by which files of one name are told apart at once
 _FLAGS = frozenset({"", "0", "1", "-1", "0.0", "1.0", "-1.0", "nan", "NaN"})
 
 
@@ -275,11 +276,18 @@ class _Index:
         self._whole: dict[str, list[int]] = defaultdict(list)
         self._name: dict[str, list[int]] = defaultdict(list)
         self._stem: dict[str, list[int]] = defaultdict(list)
+        self._tail: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._short: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for number, path in enumerate(self._paths):
             name = path.rpartition("/")[2]
             self._whole[path].append(number)
             self._name[name].append(number)
             self._stem[_stem(name)].append(number)
+            parts = _parts(path)
+            for deep in range(2, min(len(parts), _DEEP) + 1):
+                self._tail[parts[-deep:]].append(number)
+            if len(parts) < _DEEP:
+                self._short[parts].append(number)
 
     def find(self, cell: str) -> tuple[int | None, str]:
         """Return the number of the file that a cell names, or None and why."""
@@ -291,12 +299,23 @@ class _Index:
             if not found:
                 continue
             if len(found) > 1:
-                inside = [k for k in found if _agree(self._paths[k], cell)]
+                inside = [
+                    k for k in self._like(_parts(cell))
+                    if _agree(self._paths[k], cell)
+                    and (found is not self._name.get(name) or self._paths[k].endswith(name))
+                ]  # fmt: skip
                 if len(inside) != 1:
                     return None, f"{len(found)} files have this name"
                 found = inside
             return found[0], ""
         return None, "no such file"
+
+    def _like(self, parts: tuple[str, ...]) -> Iterator[int]:
+        """Yield the few files whose path may end like a cell's, or a cell's like theirs."""
+        deep = min(len(parts), _DEEP)
+        yield from self._tail.get(parts[-deep:], ())
+        for fewer in range(1, deep):
+            yield from self._short.get(parts[-fewer:], ())
 
 
 def _stem(name: str) -> str:
@@ -306,9 +325,14 @@ def _stem(name: str) -> str:
     return PurePosixPath(name).stem if "." in name else name
 
 
+def _parts(path: str) -> tuple[str, ...]:
+    """Return folders and name of a path, the name without its ending."""
+    folders, slash, name = path.rpartition("/")
+    return (*folders.split("/"), _stem(name)) if slash else (_stem(name),)
+
+
 def _agree(path: str, cell: str) -> bool:
     """Return whether one of two paths, without its ending, ends with the other."""
-    ours, theirs = path.split("/"), cell.split("/")
-    ours[-1], theirs[-1] = _stem(ours[-1]), _stem(theirs[-1])
+    ours, theirs = _parts(path), _parts(cell)
     shared = min(len(ours), len(theirs))
     return ours[-shared:] == theirs[-shared:]

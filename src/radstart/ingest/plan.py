@@ -17,7 +17,7 @@ SCAN_FILES = 256  # files of one scan table
 PART_IMAGES = 256  # images of one shard
 _LONG = 4096  # of one file that is unpacked from its beginning
 _LONG_PIXELS = 1 << 28  # of these together
-VERSION = "4"  # part of every name of a part: raise it when the same files are read otherwise
+VERSION = "5"  # part of every name of a part: raise it when the same files are read otherwise
 
 
 @dataclass(frozen=True, slots=True)
