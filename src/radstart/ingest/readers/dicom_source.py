@@ -46,6 +46,7 @@ def _tag(keyword: str) -> int:
 MAX_PIXELS = 100_000_000  # samples of one frame
 MAX_INFLATED = 2**29  # bytes of a deflated data set
 _UNDEFINED = 0xFFFFFFFF
+_NARROW = frozenset((little(_tag("BitsAllocated")), bits) for bits in (b"\x08\0", b"\x10\0"))
 _KEYWORDS = {
     0x7FE00008: "FloatPixelData",
     0x7FE00009: "DoubleFloatPixelData",
@@ -252,8 +253,8 @@ def _header(syntax: str, found: tuple[tuple[int, bytes], ...]) -> Dataset:
         tag = BaseTag(little(swapped))
         vr = _VRS.get(tag)
         if vr == "US or SS":
-            vr = "OW"  # of two bytes: whoever asks knows the sign
-            if len(data) != 2:
+            vr = "OW"  # of two bytes: whoever asks knows the sign, if pixels have no more of them
+            if len(data) != 2 or _NARROW.isdisjoint(found):
                 raise Unsure
         if tag == CHARSET:
             terms = data.decode("latin-1").rstrip("\0 ").split("\\")

@@ -81,8 +81,8 @@ _OVERLAY, _OVERLAYS = 0x6000, 0xFFE1  # groups 6000 to 601E
 _SYNTAX, _META_LENGTH = little(SYNTAX), little(0x00020000)
 _EXPLICIT = "1.2.840.10008.1.2.1"
 _ENCAPSULATED = re.compile(r"1\.2\.840\.10008\.1\.2\.(4\.[0-9]+|5)")
-_UI, _UL, _US, _SS = map(_code, ("UI", "UL", "US", "SS"))
-_US_OR_SS = _code("US or SS")
+_UI, _UL, _US_OR_SS = map(_code, ("UI", "UL", "US or SS"))
+_EITHER = frozenset(map(_code, ("US", "SS")))
 _element = Struct("<IHH").unpack_from
 _tag_length = Struct("<II").unpack_from
 _number = Struct("<I").unpack_from
@@ -167,7 +167,7 @@ def _explicit(data: bytes, at: int, known: Expected, found: dict[int, bytes]) ->
             if wanted is not None:
                 if wanted == _STOP and tag in _STOPS and vr in _PIXEL_VRS and length:
                     return at, True
-                if wanted != vr or tag in found:
+                if tag in found or (wanted != vr and (wanted != _US_OR_SS or vr not in _EITHER)):
                     raise Unsure
                 if end > size:
                     break
@@ -176,6 +176,8 @@ def _explicit(data: bytes, at: int, known: Expected, found: dict[int, bytes]) ->
                 if vr != _SQ:
                     raise Unsure
                 end = _past_sequence(data, start, _explicit_item, 0)
+                if tag & _OVERLAYS == _OVERLAY:
+                    raise Unsure
             elif tag & _OVERLAYS == _OVERLAY:
                 found[tag] = b""
             at = end
@@ -207,6 +209,8 @@ def _implicit(data: bytes, at: int, known: Expected, found: dict[int, bytes]) ->
             elif length == UNDEFINED:
                 _must_be_sequence(tag)
                 end = _past_sequence(data, at + 8, _implicit_item, 0)
+                if tag & _OVERLAYS == _OVERLAY:
+                    raise Unsure
             elif tag & _OVERLAYS == _OVERLAY:
                 found[tag] = b""
             at = end
