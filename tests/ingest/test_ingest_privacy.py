@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from planted import plant, told_below, told_in, word
+from dicom_files import encoded
+from planted import patient, plant, told_below, told_in, word, write
 
 from radstart.dataset import open_dataset
+from radstart.ingest.folder import ingest_folder
 from radstart.ingest.privacy import Names
 from radstart.ingest.work import PART_SCHEMA, SCAN_SCHEMA, ScanTask, scan_files
 from radstart.ingest.workers import _plain
@@ -196,3 +198,30 @@ def test_the_search_finds_what_is_planted(archive, tmp_path):
     assert told_below(tmp_path)
     assert {"patient", "reason"} <= {*SCAN_SCHEMA.names, *PART_SCHEMA.names}
     assert os.sep in str(Path(archive))
+
+
+def test_a_study_of_a_folder_keeps_the_table_s_names_and_no_header_s(tmp_path, home):
+    folder = tmp_path / "images"
+    lines = ["image,label"]
+    for k in range(6):
+        name = f"scan{k}.dcm"
+        write(folder / name, encoded(patient(k // 2)))
+        lines.append(f"{name},{'ab'[k // 2 % 2]}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    made = ingest_folder(folder, tmp_path / "study" / "dataset", labels=Path("labels.csv"))
+    assert told_below(tmp_path / "study") == []
+    assert set(made.rows["image"]) == {f"scan{k}.dcm" for k in range(6)}
+    assert made.rows["patient"].nunique() == 3
+    assert set(made.rows["patient"]) == {
+        Names(bytes.fromhex((home / "radstart" / "ingest.key").read_text())).of(
+            "patient", word(f"PID{k}")
+        )
+        for k in range(3)
+    }
+
+    (folder / "labels.csv").write_text(
+        "\n".join(["image,label,patient_id", *(f"{row},P{k}" for k, row in enumerate(lines[1:]))])
+    )
+    made = ingest_folder(folder, tmp_path / "study2", labels=Path("labels.csv"))
+    assert set(made.rows["patient"]) == {f"P{k}" for k in range(6)}
+    assert told_below(tmp_path / "study2") == []

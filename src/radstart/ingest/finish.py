@@ -53,7 +53,7 @@ def rows_of(
     told, which = _told(rows, source, names)
     for name in _TABLE:
         kind = name if name in _HASHED else ""
-        cells = [names.of(kind, v.get(name, "")) if kind else v.get(name, "") for _, v in told]
+        cells = [names.told(kind, v.get(name, "")) if kind else v.get(name, "") for _, v in told]
         given = np.array(cells, object)[which]
         if name == "anatomy":
             rows["anatomy_from"] = np.where(given == "", rows["anatomy_from"], "table")
@@ -141,7 +141,7 @@ def _years(text: str) -> float:
 def _image_names(rows: pd.DataFrame, wanted: Sequence[Wanted], names: Names) -> NDArray[np.object_]:
     """Return a name for every picture: its file's, with frame and window where it has several."""
     several = len({one.source for one in wanted}) > 1
-    base = [names.of("image", f"{w.source}/{w.name}" if several else w.name) for w in wanted]
+    base = [names.told("image", f"{w.source}/{w.name}" if several else w.name) for w in wanted]
     frames = rows.groupby("item")["index"].transform("nunique").to_numpy()
     frames = np.maximum(frames, rows["in_volume"].to_numpy(bool) * 2)
     pictures = rows.groupby(["item", "index"])["item"].transform("size").to_numpy()

@@ -1,6 +1,8 @@
 """A folder of plain images with a table, or class folders, for a study: strict about its labels."""
 
+import dataclasses
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +18,10 @@ from radstart.ingest.engine import Engine
 from radstart.ingest.listing import Listing, Record, Rejected, list_csv, list_folders, printable
 from radstart.ingest.pipeline import Reading, build
 from radstart.ingest.plan import Source, Wanted
-from radstart.ingest.privacy import Names
+from radstart.ingest.privacy import Names, read_key
 from radstart.ingest.readers import Unreadable, kind_of
 
-FEW = 4096  # files that are looked at beforehand
+FEW = 4096  # plain images that are read by threads
 
 
 def ingest_folder(
@@ -49,7 +51,8 @@ def ingest_folder(
         positive: the positive one of two classes; else the one whose opposite is called normal,
             negative, no, ..., else the second by name.
         reading: how files become images.
-        names: how identifiers are written; None = as they are.
+        names: how identifiers are written; None = those of headers as hashes with the user's own
+            key, those of the table and of files as they are.
         max_rejected: share of rows that may be refused.
         replace: a dataset of another source in `out` gives way instead of being an error.
         progress: shown while images are read.
@@ -69,10 +72,15 @@ def ingest_folder(
             "cannot be read", where, os_reason(error), "check the path and its permissions"
         ) from error
     check = partial(_check, listing, positive, max_rejected)
+    plain = _plain(source)
+    if names is None:
+        names = Names(b"") if plain else dataclasses.replace(read_key(None), given=False)
+    few = plain and len(source.wanted) <= FEW and reading.engine.name == "local"
+    if few:  # decoders of plain images keep to limits of their own; processes take time to start
+        reading = dataclasses.replace(reading, engine=Engine(workers=0))
     dataset = build(
-        out, source, _small(reading, source), names or Names(b""), check, progress,
-        (positive or "",), replace, tidy=True,
-    )  # fmt: skip
+        out, source, reading, names, check, progress, (positive or "",), replace, tidy=True
+    )
     for line in _left_out(dataset):
         progress.line(line)
     return dataset
@@ -131,24 +139,13 @@ def _source(
     )
 
 
-def _small(reading: Reading, source: Source) -> Reading:
-    """Return the reading, in threads of this process where there are few files, all plain images.
-
-    Their decoders keep to limits of their own (`readers/raster.py`); starting processes takes
-    longer than reading them.
-    """
-    if len(source.wanted) > FEW or reading.engine.name != "local":
-        return reading
+def _plain(source: Source) -> bool:
+    """Return whether all files are plain images, whose headers name nobody."""
     for one in source.wanted:
-        try:
+        with suppress(Unreadable):
             if kind_of(Path(one.path)) != "raster":
-                return reading
-        except Unreadable:
-            continue
-    return Reading(
-        reading.rendering, reading.keep_depth, reading.max_side, reading.slices,
-        Engine(workers=0),
-    )  # fmt: skip
+                return False
+    return True
 
 
 def _check(

@@ -242,7 +242,7 @@ def _make(
                         + [name for name in map(str, rows) if name.startswith(TARGET)]),
         rejected={
             "line": [row.line for row in rejected],
-            "image": [names.of("image", row.image) for row in rejected],
+            "image": [names.told("image", row.image) for row in rejected],
             "reason": [f"{row.reason}; {row.remedy}" for row in rejected],
         },
         source=mark,

@@ -33,9 +33,12 @@ class Names:
 
     Attributes:
         key: secret; b"" = identifiers are kept as they are (--keep-ids).
+        given: what the user's own table and the names of files say is hidden as well; else only
+            what headers say.
     """
 
     key: bytes
+    given: bool = True
 
     @property
     def kept(self) -> bool:
@@ -56,6 +59,10 @@ class Names:
                                 key=self.key, digest_size=_DIGITS // 2)  # fmt: skip
         return state.hexdigest()
 
+    def told(self, kind: str, value: str) -> str:
+        """Return what stands for an identifier of the user's table, or for the name of a file."""
+        return self.of(kind, value) if self.given else Names(b"").of(kind, value)
+
     def age(self, years: float | None) -> float | None:
         """Return an age as it is written: of those over 89 that they are, no more."""
         over = not self.kept and years is not None and years >= OLD
@@ -74,7 +81,8 @@ class Names:
     @property
     def fingerprint(self) -> str:
         """Return what tells two keys apart and gives neither away."""
-        return self.of("key", "radstart") if self.key else "kept"
+        hidden = "" if self.given else " headers"
+        return self.of("key", f"radstart{hidden}") if self.key else "kept"
 
 
 def known_modality(value: object) -> str | None:
