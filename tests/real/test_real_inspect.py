@@ -32,9 +32,11 @@ def ingested(folder, name, image="image", mask=None, targets=(), **columns):
         path = DATA / name / row[image]
         values = {m: row.get(c) or "" for m, c in {**COLUMNS, **columns}.items()}
         values |= {f"target.{name}": row[name] for name in targets}
-        masks = tuple(DATA / name / m for m in (row[mask] or "").split(";") if m) if mask else ()
+        masks = (
+            tuple(str(DATA / name / m) for m in (row[mask] or "").split(";") if m) if mask else ()
+        )
         size = path.stat().st_size
-        wanted.append(Wanted(path, row[image], 0, size, 0, line, values, masks))
+        wanted.append(Wanted(str(path), row[image], 0, size, 0, line, values, masks))
     source = Source(tuple(wanted), (), name, "label", targets=tuple(targets))
 
     def check(rows, rejected):

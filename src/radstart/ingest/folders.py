@@ -26,6 +26,7 @@ _MASKS = frozenset(
     {"mask", "masks", "segmentation", "segmentations", "label", "labels", "labelstr"}
 )
 _OF_MASK = re.compile(r"[ _-]+(mask|seg|segmentation)([ _-]?\d+)?$", re.IGNORECASE)
+_SHORT_END = re.compile(r"[ _-]+[A-Za-z0-9]{1,2}$")  # of a second mask: _b, _2
 _SUFFIXES = (*SUFFIXES, ".npy", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
@@ -76,7 +77,8 @@ def masks_beside(paths: Sequence[str]) -> dict[int, tuple[int, ...]]:
     """Return image -> its masks, as places in `paths`.
 
     A mask is called like its image with _mask, _seg or _segmentation (and a number) behind, or lies
-    in a folder masks, segmentations or labels, where that of its image is called images, or not.
+    in a folder masks, segmentations or labels, where that of its image is called images, or not; a
+    second one there may have a number or a letter behind.
     """
     images: dict[tuple[str, ...], int] = {}
     masks: list[tuple[tuple[str, ...], int]] = []
@@ -94,8 +96,10 @@ def masks_beside(paths: Sequence[str]) -> dict[int, tuple[int, ...]]:
             images.setdefault(key, place)
     found: dict[int, tuple[int, ...]] = {}
     for key, place in masks:
-        if key in images:
-            found[images[key]] = (*found.get(images[key], ()), place)
+        alike = (key, (*key[:-1], _SHORT_END.sub("", key[-1])))
+        image = next((images[one] for one in alike if one in images), None)
+        if image is not None:
+            found[image] = (*found.get(image, ()), place)
     return found
 
 
