@@ -260,6 +260,19 @@ def test_a_column_for_each_finding(ingest, tmp_path):
     assert rows["patient"].tolist() == ["p1", "p1", "p2", "p3"]
 
 
+def test_a_column_that_lists_findings(ingest, tmp_path):
+    pictures(tmp_path / "data", [f"{k}.png" for k in range(4)])
+    lines = ["Image Index,Finding Labels,Patient ID", "0.png,Edema|Mass,1", "1.png,No Finding,1",
+             "2.png,,2", "3.png,Mass,3"]  # fmt: skip
+    write(tmp_path / "data" / "Data_Entry.csv", "\n".join(lines))
+    dataset = ingest(labels="Data_Entry.csv")
+    assert dataset.facts["targets"] == ["Edema", "Mass", "No Finding"]
+    nan = float("nan")
+    for name, told in (("Edema", [1, 0, nan, 0]), ("Mass", [1, 0, nan, 1])):
+        np.testing.assert_array_equal(dataset.rows[f"target.{name}"], told)
+    assert (dataset.target, dataset.rows["patient"].tolist()) == ("", ["1", "1", "2", "3"])
+
+
 def test_files_of_one_name_are_told_apart_by_their_folders(monkeypatch):
     paths = [f"train/patient{k:03d}/study{n}/view.jpg" for k in range(200) for n in (1, 2)]
     index = labels._Index([Item(0, path, 1, 1) for path in paths])

@@ -88,7 +88,7 @@ def ingest(spec: IngestSpec, progress: Progress | None = None) -> Dataset:
     items = walk(spec.sources, spec.out)
     progress.line(f"found       {len(items):,} files")
     if not spec.labels and any(item.path.lower().endswith(".csv") for item in items):
-        progress.line("table       none is read: name one that lies there with --labels")
+        progress.line("table       a CSV lies there and is not read: name it with --labels")
     table = _table(spec)
     source = _source(spec, items, table)
     engine = Engine(

@@ -7,7 +7,7 @@ series or an instance, whose images all get its values.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from radstart.core.errors import RadstartError, nearest
@@ -43,6 +43,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 
 KEYS = ("image_id", "series", "exam", "patient")
 _DEEP = 3  # parts of a path by which files of one name are told apart at once
+_LISTS = frozenset({"findinglabels", "findings", "labels", "label"})
 _FLAGS = frozenset({"", "0", "1", "-1", "0.0", "1.0", "-1.0", "nan", "NaN"})
 
 
@@ -111,6 +112,20 @@ def plain(name: str) -> str:
     return re.sub("[^a-z0-9]", "", name.lower())
 
 
+def spread(table: Table) -> Table:
+    """Return a table with a column of 0 and 1 for each word of one that lists findings: A|B."""
+    for name in table.header:
+        cells = table.column(name) if plain(name) in _LISTS else []
+        if not any("|" in cell for cell in cells):
+            continue
+        told = [[word.strip() for word in cell.split("|")] for cell in cells]
+        words = sorted({word for one in told for word in one} - {"", *table.header})
+        more = [tuple(str(int(word in one)) if any(one) else "" for word in words) for one in told]
+        records = tuple(row + new for row, new in zip(table.records, more, strict=True))
+        table = replace(table, header=(*table.header, *words), records=records)
+    return table
+
+
 def findings(table: Table, taken: Iterable[str]) -> tuple[str, ...]:
     """Return the columns that are findings: 0, 1, -1 or empty, both 0 and 1; none if only one is.
 
@@ -141,6 +156,7 @@ def tell(
     Raises:
         RadstartError: a column is absent, or nothing tells which row speaks of which image.
     """
+    table = spread(table)
     columns = choose(table, given)
     for number in numbers:
         if number not in table.header:
