@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt
 
+unexport PYTHONDONTWRITEBYTECODE  # each process of the tests would compile the package and them anew
+
 .PHONY: demo test check lint clean
 demo: $(VENV)/installed
 	$(BIN)/python -m radstart.cli demo --out demo

@@ -4,10 +4,13 @@ import csv
 import fcntl
 import functools
 import os
+import re
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: bit-identity, and a shared machine
 
 import pytest
+
+os.fsync = os.fstat  # what a power cut leaves is not the matter here, and disks are slow
 
 # A study of the tests looks at validation every few steps and waits for one look only, so that a
 # training takes a fraction of a second and still passes through plateau, decay and stop.
@@ -19,6 +22,16 @@ QUICK = {
     "grid_growth": 0,
 }
 BACKBONE = "test_resnet"
+
+
+SLOW = re.compile(r"^pytestmark = (\[[^\]]*)?pytest\.mark\.slow\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Without the slow tests, files that hold no others are not read: their imports take long."""
+    if config.option.markexpr == "not slow" and collection_path.suffix == ".py":
+        return bool(SLOW.search(collection_path.read_text(encoding="utf-8"))) or None
+    return None
 
 
 def pytest_collection_modifyitems(items):

@@ -73,6 +73,7 @@ def fastest_last(candidates, timed):
     return candidates[-1]
 
 
+@pytest.mark.slow
 def test_numerics_that_do_not_repeat_are_not_chosen(monkeypatch):
     """Kernels that read unwritten memory make gradients that differ: they stay out of the race."""
     monkeypatch.setattr(room, "_fastest", fastest_last)

@@ -7,6 +7,7 @@ from radstart.backbones import Backbone, build, classifier_keys
 from radstart.core.errors import RadstartError
 
 
+@pytest.mark.slow
 def test_vgg_without_hidden_layers_has_the_last_maps_means_for_features():
     """512 of them; its classifier takes these, and nothing is drawn anew for it."""
     small = {"mlp_ratio": 0.01}  # timm's argument: hidden layers that are quickly made

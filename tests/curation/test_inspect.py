@@ -204,6 +204,7 @@ def test_masks_that_are_missing_or_empty(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_images_of_another_set_are_found_by_pixels_and_by_hashes(tmp_path):
     mine, theirs = clean(), [(picture(900 + k), "a", f"q{k}", "train") for k in range(10)]
     theirs[3] = (mine[10][0], "a", "q3", "train")
@@ -236,6 +237,7 @@ def test_what_is_no_other_set_is_refused(tmp_path):
         inspect_dataset(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_verb_writes_a_page_and_strict_says_so_by_its_exit_code(tmp_path, capsys):
     fine = made(tmp_path, clean())
     entries = clean()

@@ -51,6 +51,7 @@ def ingest(cli, tmp_path, home, archive):
     return run
 
 
+@pytest.mark.slow
 def test_nothing_planted_is_written_or_printed(ingest, tmp_path, home, archive):
     code, said = ingest()
     assert code == 0, said
@@ -76,6 +77,7 @@ def test_nothing_planted_is_written_or_printed(ingest, tmp_path, home, archive):
     assert rows["content"].tolist() == other["content"].tolist()
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_kept_on_request_only(ingest, tmp_path, home):
     code, _ = ingest("--keep-ids", out="kept")
     assert code == 0
@@ -140,6 +142,7 @@ def test_a_refused_call_names_nobody(ingest, tmp_path, home, archive, words):
     assert told_below(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_another_dataset_in_out_names_nobody(ingest, tmp_path, home, archive):
     assert ingest(sources=[archive / "broken"])[0] == 0
     code, said = ingest(sources=[archive / word("others")], shown=[word("others")])
@@ -157,6 +160,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_ingest_leaves_names_nobody(tmp_path, home, archive):
     words = ["ingest", str(archive), "--out", str(tmp_path / "out"), "--workers", "1"]
     done = subprocess.run(

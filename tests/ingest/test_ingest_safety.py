@@ -148,6 +148,7 @@ def refused(out):
     return dict(zip(rows["image"], rows["reason"], strict=True))
 
 
+@pytest.mark.slow
 def test_what_is_made_to_harm_costs_a_row(tmp_path, cli):
     source = tmp_path / "source"
     source.mkdir()

@@ -84,6 +84,7 @@ def check(found, first):
         assert (case["first"], case["second"], case["same"]) == (first, 0, True), case
 
 
+@pytest.mark.slow
 def test_what_is_stopped_has_all_kinds_of_writes(stopping):
     found = stopping(hows=[])
     assert {"p", "w"} == set(found["events"])

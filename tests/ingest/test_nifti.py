@@ -302,6 +302,7 @@ def test_broken_headers_never_escape(small, at, garbage, packed, cut):
 # -- real --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is absent: NOT TESTED on volumes")
 def test_the_hippocampus_volumes_are_nibabels():

@@ -50,6 +50,7 @@ def test_every_task_is_worked_on_and_told_apart():
     assert results([["5"] * n for n in range(7)]) == {n: [5] * n for n in range(7)}
 
 
+@pytest.mark.slow
 def test_a_file_that_ends_its_process_is_left_out_and_the_others_are_not():
     found = results([["1", "crashes", "2"], ["3", "ends", "killed", "4"], ["5"]])
 
@@ -60,6 +61,7 @@ def test_a_file_that_ends_its_process_is_left_out_and_the_others_are_not():
     assert found[2] == [5]
 
 
+@pytest.mark.slow
 def test_a_file_that_hangs_is_left_out():
     assert results([["1", "hangs", "2"]], seconds=3) == {0: [1, "took longer than 3 seconds", 2]}
 
@@ -73,6 +75,7 @@ def test_a_fault_of_ours_is_raised_with_its_trace():
         results([["1"], ["fault"]])
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_before_its_first_file_is_given_up(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "")
     with pytest.raises((RadstartError, RuntimeError)):

@@ -42,6 +42,7 @@ def test_intervals_cover(simulator, change, width):
         assert np.median(studies[:, 4]) == pytest.approx(width, rel=0.15)
 
 
+@pytest.mark.slow
 def test_images_taken_for_patients_do_not_cover(simulator):
     setting = simulator.Setting("quick", sds=(0.0, 0.0), units="images", random_runs=False)
     _, studies = simulator.row(setting, 150, report=False)

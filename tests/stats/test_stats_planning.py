@@ -102,6 +102,7 @@ def test_what_is_needed_for_equality_just_suffices_by_the_formula():
     assert found >= 5
 
 
+@pytest.mark.slow
 def test_equality_is_shown_as_often_as_planned():
     """Normal values of equal arms: both one-sided tests reject in about 80 %."""
     random = np.random.default_rng(3)
@@ -142,6 +143,7 @@ def test_a_pilot_that_tells_nothing_plans_nothing():
         power(once, 0.1, seeds=0)
 
 
+@pytest.mark.slow
 def test_planned_differences_are_those_of_the_method_page():
     table = {120: (0.083, 0.068, 0.062, 0.060), 400: (0.067, 0.046, 0.037, 0.034)}
     for patients, expected in table.items():

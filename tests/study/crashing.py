@@ -43,13 +43,6 @@ def question(images, weights):
     }  # fmt: skip
 
 
-def _unsynced(_):
-    """Stand in for os.fsync: a kill leaves what a process wrote, and disks are slow."""
-
-
-os.fsync = _unsynced
-
-
 def attempt(asked, out, at=None, seconds=None, processes=1, full=False):
     """Run the study in forks of this process; return how each ended and its number of events.
 

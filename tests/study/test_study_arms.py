@@ -199,6 +199,7 @@ def test_a_study_that_has_begun_with_an_arm_does_not_go_on_without_it(shelf, ask
     assert snapshot(tmp_path / "study") == before
 
 
+@pytest.mark.slow
 def test_an_arm_that_is_left_out_does_not_decide_the_backbone_later(
     shelf, cli, images, tmp_path, weights
 ):

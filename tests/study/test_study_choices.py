@@ -78,6 +78,7 @@ def test_labels_of_the_test_part_change_no_choice(twins):
     assert set(turned.values()) == {2}
 
 
+@pytest.mark.slow
 def test_the_test_part_is_not_read_before_every_choice_is_made(
     tmp_path, images, weights, quick, monkeypatch
 ):

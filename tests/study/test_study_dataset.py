@@ -37,6 +37,7 @@ def dataset(images, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_dataset_gives_what_its_folder_gives(images, dataset, compare, tmp_path):
     before = tree(dataset.path)
     compare(images, tmp_path / "a")
@@ -49,6 +50,7 @@ def test_a_dataset_gives_what_its_folder_gives(images, dataset, compare, tmp_pat
     assert (tmp_path / "b" / "dataset" / "pixels").is_symlink()
 
 
+@pytest.mark.slow
 def test_a_second_call_goes_on_and_another_dataset_is_refused(images, dataset, compare, tmp_path):
     compare(dataset.path, tmp_path / "study")
     done = tree(tmp_path / "study" / "runs")
@@ -67,6 +69,7 @@ def test_a_second_call_goes_on_and_another_dataset_is_refused(images, dataset, c
         compare(dataset.path, tmp_path / "study")
 
 
+@pytest.mark.slow
 def test_dropped_rows_take_no_part(images, dataset, compare, tmp_path):
     path = dataset.path / "rows.parquet"
     rows = pd.read_parquet(path)
@@ -84,6 +87,7 @@ def test_dropped_rows_take_no_part(images, dataset, compare, tmp_path):
     assert cases <= set(rows["image"][rows["keep"]])
 
 
+@pytest.mark.slow
 def test_columns_are_chosen_when_it_is_ingested(dataset, compare, images, tmp_path):
     with pytest.raises(RadstartError, match="chosen already"):
         compare(dataset.path, tmp_path / "study", label_column="label")

@@ -133,6 +133,7 @@ def test_an_arm_with_other_weights_under_its_old_name_is_refused(copied, ask, ot
         ask(copied, arms=[f"w=file:{other}", "random", "moments:w"])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_is_made_again_to_the_same_bytes(copied, ask, facts):
     """Without done.json a run is not finished: it comes out as it was."""
     run = next(r for r in facts["runs"] if r["policy"] == "full" and r["seed"] == 1)

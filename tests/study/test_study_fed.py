@@ -38,6 +38,7 @@ def test_a_bare_file_is_asked_once_and_a_folder_is_not(
     study(images, tmp_path / "s", *arms)
 
 
+@pytest.mark.slow
 def test_an_input_that_was_asked_for_is_in_no_doubt(images, bare, tmp_path, monkeypatch):
     """A person decided."""
     monkeypatch.setattr(fed, "detect", None)
@@ -47,6 +48,7 @@ def test_an_input_that_was_asked_for_is_in_no_doubt(images, bare, tmp_path, monk
     assert not (tmp_path / "s" / "inputs.toml").exists()
 
 
+@pytest.mark.slow
 def test_an_input_that_clearly_loses_is_warned_of(images, bare, tmp_path, monkeypatch, capsys):
     """On the screen, in the facts."""
     monkeypatch.setattr(fed, "detect", lambda *given, **named: None)

@@ -57,6 +57,7 @@ def test_a_picture_in_two_parts_without_any_patient_id_stops_the_study(ask, leak
     assert left <= {"dataset"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["regroup", "drop", "allow"])
 def test_each_remedy_works_and_the_facts_say_what_it_cost(ask, leaking, tmp_path, policy):
     """regroup redraws, drop shortens training, allow marks every verdict."""

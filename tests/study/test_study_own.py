@@ -29,6 +29,7 @@ RECALL = Metric(
 )
 
 
+@pytest.mark.slow
 def test_a_metric_of_ones_own_runs_from_cases_to_the_report(
     monkeypatch, quick, images, weights, tmp_path
 ):
@@ -125,6 +126,7 @@ def _few_values(table):
     return [str(int(row["patient_id"][1:]) % 4 + 10 * (row["label"] == "nodule")) for row in table]
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own_runs_from_labels_to_the_report(
     monkeypatch, quick, images, table, weights, tmp_path
 ):

@@ -44,6 +44,7 @@ def refused(*words, **options):
     return str(error.value)
 
 
+@pytest.mark.slow
 def test_weights_that_saw_what_the_test_images_are_from_stop_the_study(
     shelf, cli, images, tmp_path
 ):

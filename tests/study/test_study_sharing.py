@@ -34,6 +34,7 @@ def ask(images, weights, tmp_path, quick):
     return lambda **changes: radstart.compare(images, out=tmp_path / "s", **(question | changes))
 
 
+@pytest.mark.slow
 def test_a_job_that_breaks_off_does_not_keep_the_rest_from_being_done(ask, tmp_path, monkeypatch):
     """An error of the program's own is raised at the end; the next call does only that job."""
     train = jobs.train_trial

@@ -17,6 +17,7 @@ def broken(other_weights):
     return folder
 
 
+@pytest.mark.slow
 def test_failed_runs_are_listed_and_the_others_go_on(cli, images, weights, broken, tmp_path, quick):
     """Exit 1; the reasons stand in output, facts and report; a second call says so too."""
     words = [
@@ -45,6 +46,7 @@ def test_failed_runs_are_listed_and_the_others_go_on(cli, images, weights, broke
     assert cli(*words)[0] == 1
 
 
+@pytest.mark.slow
 def test_arms_of_different_backbones_are_confounded_and_get_no_better_or_worse(
     images, weights, other_weights, tmp_path, quick, monkeypatch
 ):
@@ -66,6 +68,7 @@ def test_arms_of_different_backbones_are_confounded_and_get_no_better_or_worse(
     assert backbones == {"w": "test_resnet", "o": "test_efficientnet", "random": "test_resnet"}
 
 
+@pytest.mark.slow
 def test_one_arm_with_one_seed_has_intervals_and_no_comparisons(images, weights, tmp_path, quick):
     """A valid study, and it says what it does not cover."""
     study = radstart.compare(

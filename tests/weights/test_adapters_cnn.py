@@ -19,6 +19,8 @@ from radstart.weights.load import container_of, fitted_backbone, load_whole
 from radstart.weights.reading.files import Container
 from radstart.weights.source import Source
 
+pytestmark = pytest.mark.slow
+
 ALL = (*cnn.CASES, *cnn.TRAININGS)
 ORIGINS = {case.origin for case in cnn.CASES}
 

@@ -13,6 +13,8 @@ from radstart.weights.adapters import ADAPTERS, adapter_for
 from radstart.weights.load import container_of
 from radstart.weights.source import source_of
 
+pytestmark = pytest.mark.slow
+
 TWO = {"depth": 2}
 TINY = {"depth": 2, "embed_dim": 96, "num_heads": 3}
 CONVNEXT = {"depths": (1, 2, 1, 1), "dims": (8, 16, 24, 32)}

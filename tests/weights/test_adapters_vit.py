@@ -13,6 +13,8 @@ from radstart.weights.convention import named_convention
 from radstart.weights.load import container_of, fitted_backbone, load_whole
 from radstart.weights.source import source_of
 
+pytestmark = pytest.mark.slow
+
 NARROW = {"embed_dim": 24, "depths": (2, 2), "num_heads": (1, 2)}
 SWIN = ("swin_tiny_patch4_window7_224", NARROW | {"img_size": 56})
 CLIP = {"embed_dim": 64, "num_heads": 1, "depth": 2, "img_size": 64}

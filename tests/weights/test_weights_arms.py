@@ -133,6 +133,7 @@ def test_moments_of_a_misspelt_arm_and_two_arms_of_one_name(weights):
         resolve(f"w=file:{weights}", f"w=file:{weights}")
 
 
+@pytest.mark.slow
 def test_seeds_redraw_random_and_moments_and_not_weights(weights):
     """What is random about an arm derives from the seed; loaded values do not."""
     arms = resolve("random", f"w=file:{weights}", "moments:w")

@@ -84,6 +84,7 @@ def test_a_folder_is_whole_and_says_everything(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_folder_is_an_arm_and_a_start_and_its_card_leads(tmp_path):
     """Architecture, convention, classes and what was seen come back; config.json is not asked."""
     path, network = original(tmp_path)
@@ -107,6 +108,7 @@ def test_the_folder_is_an_arm_and_a_start_and_its_card_leads(tmp_path):
     assert load_weights(done.folder).convention.mean == (0.1, 0.2, 0.3)
 
 
+@pytest.mark.slow
 def test_a_card_speaks_of_its_own_tensors_alone(tmp_path):
     """Other tensors under the card, a card without its keys, a newer one: refused."""
     path, _ = original(tmp_path)
@@ -135,6 +137,7 @@ def test_a_card_speaks_of_its_own_tensors_alone(tmp_path):
             read_card(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "switches", "size"),
     [
@@ -166,6 +169,7 @@ def test_plain_timm_gives_the_same_outputs(tmp_path, name, switches, size):
         assert not same(right, outputs(bare, images(size)), 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "switches", "said"),
     [
@@ -193,6 +197,7 @@ def test_what_timm_cannot_say_it_refuses_and_ours_loads(tmp_path, name, switches
     assert same(right, outputs(load_weights(done.folder, head=True).model, images()))
 
 
+@pytest.mark.slow
 def test_a_config_that_computes_something_else_is_noticed(tmp_path, monkeypatch):
     """The folder is tried with plain timm, and other constants or outputs are not let pass."""
     from radstart.weights.writing import plain
@@ -341,6 +346,7 @@ def gone():
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
 @pytest.mark.parametrize("zipped", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_pickled_network_is_converted_once_with_trust(tmp_path, gone, zipped):

@@ -63,6 +63,7 @@ def test_a_torch_zip_with_another_pickle_is_refused(tmp_path):
             read_container(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["torch zip", "torch legacy", "safetensors"])
 def test_a_few_changed_bytes_are_read_or_refused_in_one_line(kind, tmp_path):
     """Whatever torch's reader makes of them."""

@@ -100,6 +100,7 @@ def found(tensors):
 # The whole ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_scale_and_activation_are_found(found):
     """Among many candidates, stated otherwise."""
     assert found.tried >= 8
@@ -109,6 +110,7 @@ def test_scale_and_activation_are_found(found):
     assert found.best.gap < 0.1 < found.own.gap
 
 
+@pytest.mark.slow
 def test_the_stated_convention_is_warned_of_and_the_winner_can_be_used(found):
     """One line; the true convention is not warned of where the switches are right too."""
     line = warning(found, convention("imagenet"))
@@ -139,6 +141,7 @@ def test_draws_are_named_and_keep_units_together():
     assert drawn.sum(axis=1) == pytest.approx(np.ones(len(drawn)))
 
 
+@pytest.mark.slow
 def test_grey_images_do_not_choose_an_order(tensors):
     """No mirrored candidate is tried, and the answer says why."""
     views = pictures(8, coloured=False)
@@ -150,6 +153,7 @@ def test_grey_images_do_not_choose_an_order(tensors):
     assert answer.picked == "" or answer.by == "first layer"
 
 
+@pytest.mark.slow
 def test_images_unlike_those_of_the_training_leave_padding_open():
     """Small leads are no answers."""
     backbone = Backbone("mobilenetv1_025", {"pad_type": "same"})
@@ -163,6 +167,7 @@ def test_images_unlike_those_of_the_training_leave_padding_open():
     assert set(padding.left) >= {"same"}
 
 
+@pytest.mark.slow
 def test_words_fit_a_terminal(found):
     """80 columns, both marks, an answer for every question."""
     lines = detection_lines(found)
@@ -176,6 +181,7 @@ def test_words_fit_a_terminal(found):
     assert sentences(found)[0].startswith("Picked: input scale -1to1")
 
 
+@pytest.mark.slow
 def test_the_record_is_strict_json(found):
     """Nothing undefined in it."""
     import json
@@ -411,6 +417,7 @@ def test_the_switches_of_a_family(name, expected):
 # Networks without batch norms -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_collapse_is_refused_and_the_rest_is_not_told():
     """A transformer that expects 0..255 gives the same features for all images in 0..1."""
     backbone = Backbone("test_vit")

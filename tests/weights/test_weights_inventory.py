@@ -90,6 +90,7 @@ def test_the_drawing_lists_every_tensor_when_asked(tmp_path):
     assert "  a.bias    float16   2" in lines
 
 
+@pytest.mark.slow
 def test_a_network_is_recognised_among_all_names_whole_and_with_its_classifier(tmp_path):
     """timm's own names fit whole; what is lacking is named otherwise."""
     tensors = trained("resnet18")
@@ -110,6 +111,7 @@ def test_a_network_is_recognised_among_all_names_whole_and_with_its_classifier(t
     assert "1 missing: layer3.1.conv2.weight" in text
 
 
+@pytest.mark.slow
 def test_layouts_of_other_frameworks_are_near_by_shapes():
     """A kernel of 3, 3, in, out and a linear layer as 1x1 convolution count as the same."""
     tensors = {
@@ -124,6 +126,7 @@ def test_layouts_of_other_frameworks_are_near_by_shapes():
     assert near.share > 0.98
 
 
+@pytest.mark.slow
 def test_nothing_is_near_a_network_of_another_kind(tmp_path):
     """A few shapes in common are no likeness."""
     torch.save({f"fc{k}.weight": torch.randn(64, 64) for k in range(9)}, tmp_path / "mlp.pt")
@@ -133,6 +136,7 @@ def test_nothing_is_near_a_network_of_another_kind(tmp_path):
     assert "nothing at hand" in "\n".join(inventory_lines(found))
 
 
+@pytest.mark.slow
 def test_values_that_no_trained_network_has_are_named():
     """Not finite, constant, zero kernels, variances out of range: each with its tensors."""
     tensors = trained("test_resnet")
@@ -154,6 +158,7 @@ def test_values_that_no_trained_network_has_are_named():
     assert doubts(tensors)[0].serious
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224"])
 def test_a_network_as_it_was_made_is_seen_through(name):
     """Most weights and every norm of a fresh network are at a known start."""
@@ -213,6 +218,7 @@ def test_plain_tensors_ask_for_nothing(tmp_path):
         assert asked_globals(tmp_path / name) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "text"),
     [
@@ -246,6 +252,7 @@ def test_real_files_are_shown(file, text):
     assert near == (["mobilenetv2_100"] if "v2" in file else ["mobilenetv1_025"] * ("v1" in file))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", [pytest.param(None, marks=real)])
 def test_a_second_look_takes_less_than_a_second(mark):
     """Nothing of 1,400 networks is built but the few that are near."""

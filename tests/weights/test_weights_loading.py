@@ -337,6 +337,7 @@ def test_a_frozen_run_is_no_start(finished, facts):
         resolve_arms((spec,), "", None, (0.5, 0.2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", [pytest.param(None, marks=real)])
 def test_switches_and_convention_of_the_folder_hold(mark):
     """Padding that no tensor reveals: another switch would change the features silently."""

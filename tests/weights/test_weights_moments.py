@@ -15,6 +15,7 @@ def kept(tensor):
     return not tensor.is_floating_point() or tensor.numel() < 2 or bool((tensor == tensor[0]).all())
 
 
+@pytest.mark.slow
 def test_each_tensor_keeps_mean_and_variance_and_none_of_its_values(weights):
     """Every tensor of a real architecture: same moments, other values; constants stay."""
     tensors = load_file(weights / "model.safetensors")
@@ -41,6 +42,7 @@ def test_each_tensor_keeps_mean_and_variance_and_none_of_its_values(weights):
     assert redrawn > len(tensors) / 3
 
 
+@pytest.mark.slow
 def test_running_variances_stay_positive(weights):
     """Batch norm divides by their root."""
     drawn = moments_like(load_file(weights / "model.safetensors"), 1)
@@ -50,6 +52,7 @@ def test_running_variances_stay_positive(weights):
     assert all((tensor > 0).all() for tensor in variances)
 
 
+@pytest.mark.slow
 def test_seeds_draw_other_values_and_the_same_seed_the_same(weights):
     """Seed s is a draw of its own, whatever the order of the tensors."""
     tensors = load_file(weights / "model.safetensors")
@@ -61,6 +64,7 @@ def test_seeds_draw_other_values_and_the_same_seed_the_same(weights):
         assert torch.equal(one[name], two[name]) == kept(tensor.flatten())
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.floats(1e-6, 1e4), min_size=4, max_size=300),

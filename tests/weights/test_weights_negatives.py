@@ -18,6 +18,8 @@ from radstart.backbones import Backbone, build
 from radstart.core.errors import RadstartError
 from radstart.weights.inspecting.inventory import inventory_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole():

@@ -1,7 +1,10 @@
 """docs/weights.md says of every family what the catalog and the stand-ins say."""
 
+import pytest
 from families_page import NOT_MEASURED, PAGE, key_of, page, read_measured
 from standins.every import EVERY
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_tables_are_those_of_the_catalog_and_the_stand_ins():

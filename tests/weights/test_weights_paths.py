@@ -71,6 +71,7 @@ def test_what_is_no_file_is_refused(cli, name, said):
         assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_path_is_taken_where_it_is_there_and_no_name_of_the_catalog(
     cli, weights, tmp_path, monkeypatch
 ):

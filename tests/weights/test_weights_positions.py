@@ -12,6 +12,8 @@ from radstart.core.errors import RadstartError
 from radstart.weights import parse_arm, resolve_arms
 from radstart.weights.positions import fitted_size, for_size, positions_text
 
+pytestmark = pytest.mark.slow
+
 EVA_X = {"patch_size": 16, "ref_feat_shape": 14}
 
 

@@ -16,21 +16,7 @@ from radstart import load_weights
 from radstart.weights.catalog import entries, find
 from radstart.weights.convention import stated_convention
 
-FAST = {
-    "imagenet/mobilenetv2_100",
-    "imagenet/resnet18",
-    "torchvision/mobilenetv3_small_100",
-    "torchvision/resnet18",
-    "radimagenet/densenet121",
-    "radimagenet/resnet50-port",
-    "radiologynet/densenet121",
-    "radiologynet/mobilenetv3_small_100",
-    "torchxrayvision/densenet121-res224-all",
-    "medical-mae/densenet121",
-    "medclip/resnet50",
-    "eva-x/tiny",
-}
-"""In the fast suite; files that the adapters' own tests have in small are not among them."""
+pytestmark = pytest.mark.slow
 
 SAME_NAMES = ("torchvision", "dino")
 """Origins some of whose files have timm's own names: then nothing tells them apart, or needs to."""
@@ -40,11 +26,6 @@ def _name(standin):
     return f"{standin.entry}-{standin.verified}".replace(" ", "_")
 
 
-def _marked(standin):
-    marks = [] if standin.entry in FAST else [pytest.mark.slow]
-    return pytest.param(standin, id=_name(standin), marks=marks)
-
-
 @pytest.fixture
 def folder(tmp_path):
     """Yield a folder whose files (up to 2 GB) are gone at once; pytest would keep three runs."""
@@ -52,7 +33,7 @@ def folder(tmp_path):
     shutil.rmtree(tmp_path)
 
 
-@pytest.mark.parametrize("standin", [_marked(standin) for standin in ONE_OF_EACH])
+@pytest.mark.parametrize("standin", ONE_OF_EACH, ids=_name)
 def test_a_published_file_gives_the_originals_features(standin, folder):
     """Whole, by its name in the catalog and with the catalog's input; recognised without it."""
     entry = find(standin.entry)
@@ -104,4 +85,3 @@ def test_every_loadable_entry_has_its_proof():
 
     unproved = [entry.name for entry in asked if layout(entry) not in proved]
     assert {find(name).backbone for name in unproved} == GIANTS
-    assert {standin.entry for standin in ONE_OF_EACH} >= FAST
