@@ -11,6 +11,7 @@ from radstart.cli import main
 from radstart.core.errors import RadstartError
 from radstart.core.progress import Progress
 from radstart.curation import inspect_dataset
+from radstart.curation.featured import ALTERED
 from radstart.dataset import open_dataset
 from radstart.ingest.engine import Engine
 from radstart.ingest.pipeline import Reading, Source, build
@@ -267,3 +268,123 @@ def test_a_page_without_images_and_of_empty_facts_is_written(tmp_path, capsys):
     assert "data:image" not in (path / "inspect" / "report.html").read_text(encoding="utf-8")
     page = write_inspection_page({}, tmp_path / "empty.html")
     assert "What is wrong with this dataset?" in page.read_text(encoding="utf-8")
+
+
+def texture(seed):
+    """Return a random picture with structures of several sizes."""
+    rng = np.random.default_rng(seed)
+    image = sum(
+        2.0 ** (k / 2) * cv2.GaussianBlur(rng.standard_normal((96, 96)), (0, 0), 2.0**k)
+        for k in range(1, 5)
+    )
+    image = image - image.min()
+    return np.rint(235 * image / image.max() + 10).astype(np.uint8)
+
+
+def altered(image, how):
+    if how == "cropped":
+        return cv2.resize(np.ascontiguousarray(image[7:-7, 7:-7]), (96, 96))
+    if how == "contrast":
+        return np.rint(255 * (image / 255) ** 3).astype(np.uint8)
+    return cv2.warpAffine(image, cv2.getRotationMatrix2D((47.5, 47.5), 5, 1), (96, 96))
+
+
+def hidden(folder):
+    """Return a dataset of 80 pictures, 3 altered copies among them, each of another patient."""
+    entries = [
+        (texture(k), "ab"[k % 2], f"p{k // 2}", ["train", "val", "test"][k // 2 % 3])
+        for k in range(80)
+    ]
+    for k, how in ((77, "cropped"), (78, "contrast"), (79, "turned")):
+        entries[k] = (altered(entries[k - 70][0], how), *entries[k][1:])
+    entries[71] = (cv2.GaussianBlur(entries[1][0], (0, 0), 0.5), *entries[71][1:])
+    entries[3] = (altered(entries[2][0], "contrast"), *entries[3][1:])  # of one patient
+    return made(folder, entries)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Let copies look to the network like what they are copies of, and made ones mostly so."""
+
+    def features(dataset, arm, places, progress):
+        rng = np.random.default_rng(0)
+        own = rng.normal(size=(80, 64)).astype(np.float32) + 5  # all of one kind: one direction
+        for k, of in ((77, 7), (78, 8), (79, 9), (71, 1), (3, 2)):
+            own[k] = own[of] + rng.normal(size=64) * 0.3
+        drawn = rng.permutation(len(places))[:20].reshape(4, 5)
+        made = own[places[drawn]] + rng.normal(size=(4, 5, 64)) * 0.3
+        made[3] = rng.normal(size=(5, 64)) + 5
+        return own[places], made.reshape(20, 64).astype(np.float32), drawn
+
+    monkeypatch.setattr("radstart.curation.featured._features", features)
+
+
+def test_features_find_copies_that_hashes_miss(tmp_path, weights, seen):
+    path = hidden(tmp_path)
+    plain = facts_of(path)
+    assert plain["feature_copies"] is None
+    assert plain["near_duplicate_groups"] == [["001.png", "071.png"]]
+    assert (open_dataset(path).rows["near"] >= 0).sum() == 2  # nor does the perceptual hash
+    facts = facts_of(path, features=f"net=file:{weights}")
+    found = facts["feature_copies"]
+    assert (found["arm"], found["size"], found["images"]) == ("net", 64, 80)
+    pairs = [one["images"] for one in found["examples"] if one["suspected"]]
+    copies = [["007.png", "077.png"], ["008.png", "078.png"], ["009.png", "079.png"]]
+    assert sorted(pairs) == found["groups"] == copies  # not those known, nor of one patient
+    assert (found["pairs"], found["across_parts"]) == (3, {"split column": 3})
+    assert len(found["examples"]) == 12
+    kinds = ["mirrored", "other contrast", "cropped to 85 %", "turned by 8°"]
+    assert [(one["kind"], one["copies"], one["found"]) for one in found["made"]] == [
+        *((kind, 5, 5) for kind in kinds[:3]), (kinds[3], 5, 0),
+    ]  # fmt: skip
+    (said,) = words(facts, "feature_copies")
+    assert said.startswith("3 further groups of suspected copies by features of net (6 images).")
+    assert "3 pairs of them in different parts" in said
+    assert facts["blocking"] == []
+
+
+def test_features_are_kept_and_a_network_that_sees_nothing_suspects_nothing(tmp_path, weights):
+    path = hidden(tmp_path)
+    found = facts_of(path, features=f"net=file:{weights}")["feature_copies"]
+    (kept,) = (path / "cache").glob("*.npy")
+    assert np.load(kept).shape[0] == 80
+    before = kept.stat().st_mtime_ns
+    assert facts_of(path, features=f"net=file:{weights}")["feature_copies"] == found
+    assert kept.stat().st_mtime_ns == before
+    assert (found["threshold"], found["pairs"], len(found["examples"])) == (None, 0, 12)
+    few = facts_of(made(tmp_path, clean(8), name="few"), features=f"net=file:{weights}")
+    assert (few["feature_copies"]["threshold"], few["feature_copies"]["examples"]) == (None, [])
+
+
+def test_the_altered_copies_are_what_they_are_called():
+    image = texture(0)
+    mirrored, contrast, cropped, turned = (alter(image, 96) for alter in ALTERED.values())
+    assert np.array_equal(mirrored[:, ::-1], image)
+    assert (np.diff(contrast.ravel()[np.argsort(image.ravel())].astype(int)) >= 0).all()
+    assert contrast.mean() < image.mean() - 10
+    inner = cv2.resize(image, (113, 113))[8:104, 8:104].astype(int)
+    assert np.abs(inner - cropped).mean() < 6 < 20 < np.abs(inner - image).mean()
+    back = cv2.warpAffine(turned, cv2.getRotationMatrix2D((47.5, 47.5), -8, 1), (96, 96))
+    assert np.abs(back.astype(int) - image)[20:76, 20:76].mean() < 3
+
+
+@pytest.mark.parametrize("start", ["random", "moments:x"])
+def test_features_of_random_values_are_refused(tmp_path, start):
+    path = made(tmp_path, clean(8))
+    with pytest.raises(RadstartError, match="--features: features of random values"):
+        inspect_dataset(path, features=start)
+    assert not (path / "inspect").exists()
+
+
+def test_the_page_shows_what_features_found(tmp_path, weights, seen, capsys):
+    path = hidden(tmp_path)
+    with pytest.raises(SystemExit) as done:
+        main(["inspect", str(path), "--features", f"net=file:{weights}"])
+    assert done.value.code == 0
+    assert "3 further groups of suspected copies by features of net" in capsys.readouterr().out
+    page = (path / "inspect" / "report.html").read_text()
+    part = page[page.index("Suspected: further copies") :]
+    part = part[: part.index("</section>")]
+    assert part.count("data:image/jpeg") >= 4
+    assert "mirrored" in part
+    assert ", suspected" in part

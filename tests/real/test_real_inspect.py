@@ -1,8 +1,12 @@
 """Inspect on the real sets: every fault that their SOURCE.md measured, and its figure."""
 
 import csv
+import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
+import pandas as pd
 import pytest
 
 from radstart.core.files import read_json
@@ -52,6 +56,45 @@ def facts_of(folder, name, **options):
     facts = read_json(path / "inspect" / "facts.json")
     assert facts["blocking"] == found.blocking
     return facts
+
+
+MOBILENET = DATA.parent / "weights" / "mobilenetv2_100_imagenet_tf2"
+
+
+@pytest.mark.skipif(not MOBILENET.is_dir(), reason="the ImageNet weights are absent: NOT TESTED")
+def test_copies_that_no_hash_finds_are_found_by_features(tmp_path):
+    """Chest radiographs, two of them hidden again: with another contrast, and cropped."""
+    files = tmp_path / "files"
+    shutil.copytree(DATA / "chest_covid_findings" / "images", files)
+    names = sorted(path.name for path in files.iterdir())[:200]
+    for path in files.iterdir():
+        if path.name not in names:
+            path.unlink()
+    first, second = (cv2.imread(str(files / n), cv2.IMREAD_GRAYSCALE) for n in names[120:123:2])
+    copies = [np.uint8(255 * (first / 255) ** 2.2), second[12:-12, 12:-12]]
+    for k, copy in enumerate(copies):
+        cv2.imwrite(str(files / f"copy{k}.png"), copy)
+    with (DATA / "chest_covid_findings" / "labels.csv").open(encoding="utf-8") as file:
+        patient = {Path(row["image"]).name: row["patient_id"] for row in csv.DictReader(file)}
+    wanted = []
+    for path in sorted(files.iterdir()):
+        values = {"label": "x", "patient": patient.get(path.name) or path.name}
+        wanted.append(Wanted(path, path.name, 0, path.stat().st_size, 0, 0, values))
+    source = Source(tuple(wanted), (), "set", "label")
+    reading = Reading(engine=Engine(workers=0))
+    path = build(
+        tmp_path / "set", source, reading, Names(b""), lambda *tables: (("x",), *tables), Progress()
+    ).path
+    facts = inspect_dataset(path, features=f"file:{MOBILENET}").facts
+    hidden = [{names[120], "copy0.png"}, {names[122], "copy1.png"}]
+    assert not any(set(own) in hidden for own in facts["near_duplicate_groups"])
+    rows = pd.read_parquet(path / "rows.parquet").set_index("image")["near"]
+    assert (rows[["copy0.png", "copy1.png"]] == -1).all()
+    found = facts["feature_copies"]
+    suspected = [set(one["images"]) for one in found["examples"] if one["suspected"]]
+    assert all(pair in suspected for pair in hidden)
+    assert len(suspected) <= 6
+    assert [one["found"] for one in found["made"][:2]] == [11, 11]  # mirrored, other contrast
 
 
 def blocking(facts):

@@ -21,6 +21,17 @@ def inspect(
             "images are in there?",
         ),
     ] = None,
+    features: Annotated[
+        str,
+        Option(
+            metavar="ARM",
+            help="Look for further copies by the features of a network: imagenet, file:PATH, "
+            "hub:OWNER/NAME, ...",
+        ),
+    ] = "",
+    backbone: Annotated[
+        str, Option(help="timm name of that network, where its weights do not state it.")
+    ] = "",
     strict: Annotated[
         bool, Option("--strict", help="Exit code 1 where something blocks training.")
     ] = False,
@@ -41,12 +52,13 @@ def inspect(
       radstart inspect DATASET --strict                (exit code 1: fix it before training)
       radstart inspect TESTSET --against PRETRAINING   (is my test set in the pretraining data?)
       radstart inspect TESTSET --against hashes.txt
+      radstart inspect DATASET --features imagenet     (cropped, turned, rewindowed copies, too)
     """
     from radstart.core.progress import Progress
     from radstart.curation import inspect_dataset
     from radstart.report import write_inspection_page
 
-    found = inspect_dataset(dataset, against, Progress(shown=True))
+    found = inspect_dataset(dataset, against, Progress(shown=True), features, backbone)
     page = write_inspection_page(
         found.facts, found.folder / "report.html", {} if no_images else found.pictures
     )

@@ -72,16 +72,17 @@ def near_counts(
             "pairs": len(a),
             "groups": int(group.max(initial=-1)) + 1,
             "images": int((group >= 0).sum()),
-            "across_labels": int(_differ(label, a, b).sum()),
+            "across_labels": int(differ(label, a, b).sum()),
             "across_units": int((units.unit[a] != units.unit[b]).sum()),
             "across_parts": {
-                one.name: int(_differ(one.part, a, b).sum()) for one in parts
+                one.name: int(differ(one.part, a, b).sum()) for one in parts
             },
         })  # fmt: skip
     return counts
 
 
-def _differ(keys: Strings, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.bool_]:
+def differ(keys: Strings, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which pairs of rows have two different keys, "" being none."""
     return np.asarray((keys[a] != keys[b]) & (keys[a] != "") & (keys[b] != ""), bool)
 
 
@@ -98,13 +99,24 @@ def near_groups(rows: pd.DataFrame, found: Alike) -> list[list[int]]:
     return [members[key] for key in sorted(members)]
 
 
+def known_groups(rows: pd.DataFrame, found: Alike, other: Turned) -> NDArray[np.int64]:
+    """Return the group of every row by what was found and the column `near`, -1 = none."""
+    near = text(rows, "near")
+    order = np.argsort(near, kind="stable")
+    same = (near[order[1:]] == near[order[:-1]]) & (near[order[1:]] != "")
+    pairs = found.above(NEAR)
+    first = np.concatenate([pairs.first, other.first, order[:-1][same]])
+    second = np.concatenate([pairs.second, other.second, order[1:][same]])
+    return groups_of(first, second, len(rows))
+
+
 def near_across(
     rows: pd.DataFrame, found: Alike, units: Units, keys: Strings
 ) -> list[dict[str, Any]]:
     """Return pairs of near-duplicates, the most alike first, whose keys differ."""
     pairs = found.above(NEAR)
-    differ = np.flatnonzero(_differ(keys, pairs.first, pairs.second))
-    order = differ[np.argsort(-pairs.correlation[differ], kind="stable")]
+    across = np.flatnonzero(differ(keys, pairs.first, pairs.second))
+    order = across[np.argsort(-pairs.correlation[across], kind="stable")]
     image = text(rows, "image")
     return [
         {
@@ -129,9 +141,9 @@ def turned_pairs(rows: pd.DataFrame, found: Turned, parts: Sequence[Division]) -
     return {
         "pairs": len(order),
         "images": len(involved),
-        "across_labels": int(_differ(label, found.first, found.second).sum()),
+        "across_labels": int(differ(label, found.first, found.second).sum()),
         "across_parts": {
-            one.name: int(_differ(one.part, found.first, found.second).sum()) for one in parts
+            one.name: int(differ(one.part, found.first, found.second).sum()) for one in parts
         },
         "examples": [
             {

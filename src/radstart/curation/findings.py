@@ -101,6 +101,14 @@ def _copied(facts: Facts) -> Iterator[Finding]:
         if crossing:
             words += f" {_n(crossing, 'pair')} of them in different parts."
         yield "warning" if crossing else "note", "turned_copies", turned["images"], words
+    features = facts["feature_copies"]
+    if features and features["groups"]:
+        groups = features["groups"]
+        words = f"{_n(len(groups), 'further group')} of suspected copies by features of "
+        words += f"{features['arm']} ({sum(map(len, groups)):,} images)."
+        crossing = max(features["across_parts"].values(), default=0)
+        words += f" {_n(crossing, 'pair')} of them in different parts." if crossing else ""
+        yield "warning" if crossing else "note", "feature_copies", len(groups), words
     labels = facts["patients_with_several_labels"]
     if labels["patients"]:
         has, whose = ("has", "its") if labels["patients"] == 1 else ("have", "their")

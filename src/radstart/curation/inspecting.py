@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from radstart.curation.pictures import draw_pictures
 from radstart.curation.privacy import privacy
 from radstart.curation.shortcuts import giveaways, probe
 from radstart.dataset import Dataset, Units, find_units, open_dataset, text
+
+if TYPE_CHECKING:
+    from radstart.weights import Arm
 
 SCHEMA = 1
 FOLDER = "inspect"
@@ -48,7 +51,11 @@ class Inspection:
 
 
 def inspect_dataset(
-    path: Path, against: Path | None = None, progress: Progress | None = None
+    path: Path,
+    against: Path | None = None,
+    progress: Progress | None = None,
+    features: str = "",
+    backbone: str = "",
 ) -> Inspection:
     """Look at a dataset; write DATASET/inspect/facts.json and hashes.txt.
 
@@ -56,6 +63,8 @@ def inspect_dataset(
         path: the dataset.
         against: another dataset, or a list of hashes: are my images in there?
         progress: shown while images are looked at.
+        features: an arm, as studies have them, whose features look for further copies; "" = none.
+        backbone: timm's name, where its weights do not state one.
 
     Raises:
         RadstartError: no dataset, no images, `against` is neither, or nothing can be written.
@@ -63,10 +72,15 @@ def inspect_dataset(
     progress = progress or Progress()
     dataset = _opened(path)
     other = _other(against)
+    arm = None
+    if features:  # needs torch
+        from radstart.curation.featured import asked_arm
+
+        arm = asked_arm(features, backbone, progress)
     measured = measure(dataset, progress)
     units = units_of(dataset)
     parts = divisions(dataset)
-    facts = _facts(dataset, measured, units, parts, progress)
+    facts = _facts(dataset, measured, units, parts, arm, progress)
     other_measured = None
     if other is not None:
         if other.dataset is not None:
@@ -120,7 +134,7 @@ def _other(against: Path | None) -> Known | None:
 
 def _facts(
     dataset: Dataset, measured: Measured, units: Units, parts: Sequence[Division],
-    progress: Progress,
+    arm: "Arm | None", progress: Progress,
 ) -> dict[str, Any]:  # fmt: skip
     rows = dataset.rows
     group = counts.groups_of_rows(rows)
@@ -149,7 +163,7 @@ def _facts(
         "dropped": counts.dropped(rows),
         "masks": counts.masks(dataset),
         "small_cells": counts.small_cells(classes),
-        **_copies(dataset, measured, units, parts),
+        **_copies(dataset, measured, units, parts, arm, progress),
         "outliers": outliers(rows, measured),
         "suspects": suspects(rows, measured),
         "privacy": privacy(dataset, measured),
@@ -160,8 +174,9 @@ def _facts(
 
 
 def _copies(
-    dataset: Dataset, measured: Measured, units: Units, parts: Sequence[Division]
-) -> dict[str, Any]:
+    dataset: Dataset, measured: Measured, units: Units, parts: Sequence[Division],
+    arm: "Arm | None", progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
     rows = dataset.rows
     image, label, patient = (text(rows, name) for name in ("image", "label", "patient"))
     shown = copies.has_content(rows)
@@ -170,6 +185,13 @@ def _copies(
     distinct = np.array([r for r in np.flatnonzero(shown).tolist() if r not in repeated], np.int64)
     pairs = alike(measured, distinct)
     near = copies.near_groups(rows, pairs)
+    turns = turned(measured, distinct)
+    features = None
+    if arm is not None:
+        from radstart.curation.featured import featured_copies
+
+        known = copies.known_groups(rows, pairs, turns)
+        features = featured_copies(dataset, arm, distinct, units, known, parts, progress)
     return {
         "exact_duplicate_groups": [[image[row] for row in own] for own in groups],
         "duplicates_under_several_patients": [
@@ -190,8 +212,9 @@ def _copies(
         },
         "turned_copies": {
             "looked_for": len(distinct) <= ALL,
-            **copies.turned_pairs(rows, turned(measured, distinct), parts),
+            **copies.turned_pairs(rows, turns, parts),
         },
+        "feature_copies": features,
         "divisions": [crossing(rows, units, one) for one in parts],
         "units_in_several_parts": [
             unit for one in parts for unit in split_units(rows, units, one)

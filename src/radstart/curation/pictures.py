@@ -59,6 +59,7 @@ def _rows(facts: Mapping[str, Any]) -> Iterator[int]:
     lists = [
         facts["label_conflicts"], near["across_labels"], facts["turned_copies"]["examples"],
         facts["outliers"]["examples"], private["examples"], *facts["suspects"].values(),
+        (facts["feature_copies"] or {}).get("examples", []),
         *(one["pairs"] for one in near["across_parts"]),
     ]  # fmt: skip
     for one in facts["divisions"]:

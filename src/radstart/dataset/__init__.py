@@ -10,7 +10,7 @@ from radstart.dataset.similar import Similar, similar_hashes
 from radstart.dataset.split import Split, open_split, split_dataset
 from radstart.dataset.split_spec import SplitSpec
 from radstart.dataset.store import Dataset, open_dataset, save_dataset
-from radstart.dataset.tables import MORE_SCHEMA, ROW_SCHEMA, TARGET, natural, text
+from radstart.dataset.tables import MORE_SCHEMA, ROW_SCHEMA, TARGET, codes, natural, text
 from radstart.dataset.units import Units, count_duplicates, find_units
 from radstart.dataset.views import square_views
 
@@ -31,6 +31,7 @@ __all__ = [
     "assign_parts",
     "audit",
     "channel_statistics",
+    "codes",
     "count_duplicates",
     "draw_budget",
     "find_units",

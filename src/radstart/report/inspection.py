@@ -85,6 +85,7 @@ def arranged(facts: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str,
         "divided": [_division(one, facts, shown) for one in facts.get("divisions") or []],
         "near": near,
         "turned": _sets((facts.get("turned_copies") or {}).get("examples"), "", shown),
+        "featured": _sets((facts.get("feature_copies") or {}).get("examples"), "between", shown),
         "probes": _probes(list(facts.get("shortcuts") or [])),
         "giveaways": list(facts.get("giveaways") or [])[:MOST],
         "corners": [one for one in classes if _constant_corner(one)],
@@ -107,7 +108,7 @@ def _sets(found: Sequence[Facts] | None, beside: str, shown: Mapping[str, str]) 
     for one in found[:SETS]:
         images = list(one.get("images") or [])
         said = list(one.get(beside) or [""] * len(images)) if beside else [""] * len(images)
-        if "correlation" not in one:  # identical: one picture is all
+        if not one.keys() & {"correlation", "cosine"}:  # identical: one picture is all
             picture = next((shown[image] for image in images if image in shown), None)
             sets.append({**one, "picture": picture, "named": _named(images, said)})
             continue
@@ -132,10 +133,13 @@ def _named(images: Sequence[Any], said: Sequence[Any]) -> list[dict[str, Any]]:
 
 def _how(one: Facts) -> str:
     """Return how two pictures are alike, in words."""
-    value = finite(one.get("correlation"))
+    kind = "cosine" if "cosine" in one else "correlation"
+    value = finite(one.get(kind))
     if value is None:
         return ""
-    said = [f"correlation {words.number(value)}"]
+    said = [f"{kind} {words.number(value)}"]
+    if "suspected" in one:
+        said.append("suspected" if one["suspected"] else "not suspected")
     degrees = finite(one.get("degrees"))
     if degrees is not None and one.get("mirrored"):
         turned = {0: "upside down", 180: "left to right"}.get(round(abs(degrees)), "and turned")
