@@ -11,6 +11,22 @@ from radstart.core.errors import RadstartError
 if TYPE_CHECKING:
     from radstart.weights import Wanted
 
+FILE = "A file, a folder, or a start as arms have it."
+Source = Annotated[str, typer.Argument(metavar="FILE", help=FILE)]
+Entry = Annotated[str, Option("--as", metavar="NAME", help="Catalog's name of what the file is.")]
+Backbone = Annotated[str, Option(help="timm name of the backbone, where nothing states it.")]
+OfFamily = Annotated[
+    str, Option(help="Of a family alone: timm name of the backbone.  [the family's default]")
+]
+Origin = Annotated[str, Option(help="Whose names the tensors have.  [by their layout]")]
+Switches = Annotated[
+    list[str] | None, Option(help="KEY=VALUE of the network, e.g. bn_eps=0.001; repeatable.")
+]
+Take = Annotated[str, Option(help="Which dictionary of tensors, where the file holds several.")]
+Input = Annotated[str, Option(help="Of the input: imagenet, -1to1, ...  [as stated]")]
+Side = Annotated[int | None, Option(help="Of the input, pixels.  [as stated]")]
+Offline = Annotated[bool, Option("--offline", help="Open no connection.")]
+
 weights = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -56,9 +72,7 @@ def show(
             metavar="NAME", help="FAMILY/WEIGHTS of the catalog, FAMILY alone, or a FILE."
         ),
     ],
-    backbone: Annotated[
-        str, Option(help="Of a family alone: timm name of the backbone.  [the family's default]")
-    ] = "",
+    backbone: OfFamily = "",
     take: Annotated[
         str, Option(help="Of a file: which dictionary of tensors, where it holds several.")
     ] = "",
@@ -91,9 +105,7 @@ def get_weights(
             help="FAMILY/WEIGHTS, FAMILY alone, or hub:OWNER/NAME[/FILE][@REVISION].",
         ),
     ],
-    backbone: Annotated[
-        str, Option(help="Of a family alone: timm name of the backbone.  [the family's default]")
-    ] = "",
+    backbone: OfFamily = "",
     given: Annotated[
         Path | None, Option("--from", help="The file, or its archive, as you got it by hand.")
     ] = None,
@@ -103,7 +115,7 @@ def get_weights(
     token_env: Annotated[
         str, Option(help="Environment variable with a token for the file's host.  [the hub's own]")
     ] = "",
-    offline: Annotated[bool, Option("--offline", help="Open no connection.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Fetch weights once; radstart compare then has them by this name.
 
@@ -137,26 +149,20 @@ def get_weights(
 
 @weights.command()
 def check(
-    source: Annotated[
-        str, typer.Argument(metavar="FILE", help="A file, a folder, or a start as arms have it.")
-    ],
-    entry: Annotated[
-        str, Option("--as", metavar="NAME", help="Catalog's name of what the file is.")
-    ] = "",
-    backbone: Annotated[str, Option(help="timm name, where nothing states it.")] = "",
-    origin: Annotated[str, Option(help="Whose names they are.  [by their layout]")] = "",
-    switch: Annotated[
-        list[str] | None, Option("--switch", help="KEY=VALUE of the network (repeatable).")
-    ] = None,
-    take: Annotated[str, Option(help="Which of several dictionaries of tensors.")] = "",
+    source: Source,
+    entry: Entry = "",
+    backbone: Backbone = "",
+    origin: Origin = "",
+    switch: Switches = None,
+    take: Take = "",
     channels: Annotated[
         int | None, Option(help="1 or 3: of the network's input.  [the file's]")
     ] = None,
     allow_partial: Annotated[
         list[str] | None, Option(help="GLOB of tensors that may be missing or left over.")
     ] = None,
-    convention: Annotated[str, Option(help="Of the input, in the stated one's place.")] = "",
-    image_size: Annotated[int | None, Option(help="Of the input, pixels.  [as stated]")] = None,
+    convention: Input = "",
+    image_size: Side = None,
     images: Annotated[
         Path | None, Option(help="Folder of images: which input do these weights know?")
     ] = None,
@@ -166,7 +172,7 @@ def check(
     label_column: Annotated[str | None, Option(help="As in the CSV.  [label]")] = None,
     patient_column: Annotated[str | None, Option(help="As in the CSV.  [patient_id]")] = None,
     out: Annotated[Path, Option(help="Page of the scores, with --images.")] = Path("check.html"),
-    offline: Annotated[bool, Option("--offline", help="Fetch nothing.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Load weights whole, or say why not: the receipt and exit code 0, or one line and 2.
 
@@ -228,21 +234,15 @@ def _detect(
 
 @weights.command()
 def convert(
-    source: Annotated[
-        str, typer.Argument(metavar="FILE", help="A file, a folder, or a start as arms have it.")
-    ],
+    source: Source,
     out: Annotated[Path, Option(help="Folder to be made.")],
-    entry: Annotated[
-        str, Option("--as", metavar="NAME", help="Catalog's name of what the file is.")
-    ] = "",
-    backbone: Annotated[str, Option(help="timm name of the backbone.  [as stated]")] = "",
-    origin: Annotated[str, Option(help="Whose names the tensors have.  [recognised]")] = "",
-    switch: Annotated[
-        list[str] | None, Option(help="NAME=VALUE, e.g. bn_eps=0.001, pad_type=same; repeatable.")
-    ] = None,
-    take: Annotated[str, Option(help="Which dictionary of tensors, if there are several.")] = "",
-    convention: Annotated[str, Option(help="Of the input: imagenet, -1to1, ...  [stated]")] = "",
-    image_size: Annotated[int | None, Option(help="Of the input, pixels.  [as stated]")] = None,
+    entry: Entry = "",
+    backbone: Backbone = "",
+    origin: Origin = "",
+    switch: Switches = None,
+    take: Take = "",
+    convention: Input = "",
+    image_size: Side = None,
     classes: Annotated[str, Option(help="Of the classifier, in order, with commas.")] = "",
     name: Annotated[str, Option(help="Of the weights.  [the catalog's, else the folder's]")] = "",
     licence: Annotated[str, Option(help="In words.  [as stated]")] = "",
@@ -250,7 +250,7 @@ def convert(
     trust: Annotated[
         bool, Option("--trust", help="Open a pickled network: THIS RUNS THE FILE'S CODE.")
     ] = False,
-    offline: Annotated[bool, Option("--offline", help="Open no connection.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Write weights as a folder that says everything about itself.
 
@@ -297,14 +297,12 @@ def export_weights(
     format: Annotated[  # noqa: A002 - the option's name
         str, Option(help="onnx, torch.  [by the ending of --out]")
     ] = "",
-    backbone: Annotated[
-        str, Option(help="timm name of the backbone, where weights do not state it.")
-    ] = "",
+    backbone: Backbone = "",
     colour: Annotated[
         bool | None,
         Option("--colour/--grey", help="What pixels it takes.  [as the study's images]"),
     ] = None,
-    offline: Annotated[bool, Option("--offline", help="Open no connection.")] = False,
+    offline: Offline = False,
 ) -> None:
     """Write a run, or weights, as one file with the input convention inside.
 
