@@ -149,6 +149,11 @@ class Detection:
         """Return what is said to a question, None where it was not asked."""
         return next((a for a in self.answers if a.question == question), None)
 
+    def picked(self, question: str) -> Answer | None:
+        """Return what is said to a question where a value was picked, else None."""
+        known = self.answer(question)
+        return known if known and known.picked else None
+
     @property
     def best(self) -> Scored:
         """What was picked; where nothing was, what is stated if it cannot be told from the best."""

@@ -67,10 +67,13 @@ def _probe_sentence(detection: Detection) -> str:
 
 
 def _headline(detection: Detection) -> str:
+    picked = _picked(detection)
+    return f"Picked: {picked}." if picked else "Cannot tell how these weights were fed."
+
+
+def _picked(detection: Detection) -> str:
     picked = [a for a in detection.answers if a.picked and a.question != "bn_eps"]
-    if not picked:
-        return "Cannot tell how these weights were fed."
-    return "Picked: " + ", ".join(f"{ASKED[a.question]} {a.picked}" for a in picked) + "."
+    return ", ".join(f"{ASKED[a.question]} {a.picked}" for a in picked)
 
 
 def against_stated(detection: Detection) -> str:
@@ -98,8 +101,7 @@ def warning(detection: Detection, convention: Convention) -> str:
     lost = _lost(detection, convention)
     if not lost:
         return ""
-    picked = [a for a in detection.answers if a.picked and a.question != "bn_eps"]
-    better = ", ".join(f"{ASKED[a.question]} {a.picked}" for a in picked)
+    better = _picked(detection)
     picks = f"; radstart weights check picks {better}" if better else ""
     return f"the convention that goes with these weights loses clearly: {'; '.join(lost)}{picks}"
 
@@ -113,21 +115,18 @@ def _lost(detection: Detection, convention: Convention) -> list[str]:
         one = scored.candidate
         if name == one.scale or name in one.twins:
             names |= {one.scale, *one.twins}
-    answer = detection.answer("scale")
+    scale, order = detection.picked("scale"), detection.picked("order")
     refused = [s for s in detection.scored if s.candidate.scale in names and s.refused]
-    if answer and answer.picked and answer.picked not in names:
-        lost.append(f"input scale {name} where {answer.picked} fits ({answer.why})")
-    elif refused and not (answer and answer.picked):
+    if scale and scale.picked not in names:
+        lost.append(f"input scale {name} where {scale.picked} fits ({scale.why})")
+    elif refused and not scale:
         lost.append(f"input scale {name}: {refused[0].refused}")
-    answer = detection.answer("order")
-    if answer and answer.picked and len(convention.mean) == 3 and answer.picked != convention.order:
-        lost.append(f"channel order {convention.order} where {answer.picked} fits ({answer.why})")
+    if order and len(convention.mean) == 3 and order.picked != convention.order:
+        lost.append(f"channel order {convention.order} where {order.picked} fits ({order.why})")
     own = Candidate(name, convention, detection.switches)
     for question, _ in detection.switches:
-        answer = detection.answer(question)
-        if question == "bn_eps" or not (answer and answer.picked):
-            continue
-        if answer.picked != own.value(question):
+        answer = detection.picked(question)
+        if question != "bn_eps" and answer and answer.picked != own.value(question):
             lost.append(
                 f"{ASKED[question]} {own.value(question)} where {answer.picked} fits ({answer.why})"
             )
@@ -136,23 +135,17 @@ def _lost(detection: Detection, convention: Convention) -> list[str]:
 
 def use(detection: Detection) -> tuple[Convention, Backbone]:
     """Return the stated convention and network with everything that was picked in its place."""
-    best = detection.best.candidate
-    answer = detection.answer("scale")
-    convention = detection.stated
-    if answer and answer.picked:
-        known = scale_name(convention)
-        if known != best.scale and known not in best.twins:
-            convention = replace(best.convention, source="radstart weights check")
-    answer = detection.answer("order")
-    if answer and answer.picked and answer.picked != convention.order:
+    best, convention = detection.best.candidate, detection.stated
+    if detection.picked("scale") and scale_name(convention) not in (best.scale, *best.twins):
+        convention = replace(best.convention, source="radstart weights check")
+    order = detection.picked("order")
+    if order and order.picked != convention.order:
         turned = mirrored(Candidate("", convention, ())).convention
         convention = replace(turned, source="radstart weights check")
-    switches = dict(detection.backbone.switches)
-    for question, value in best.switches:
-        answer = detection.answer(question)
-        if answer and answer.picked and dict(detection.switches)[question] != value:
-            switches[question] = value
-    return convention, Backbone(detection.backbone.name, switches)
+    own = dict(detection.switches)
+    better = {q: value for q, value in best.switches if detection.picked(q) and own[q] != value}
+    network = detection.backbone
+    return convention, replace(network, switches={**network.switches, **better})
 
 
 # A terminal -----------------------------------------------------------------------------------
