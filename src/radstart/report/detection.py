@@ -1,18 +1,14 @@
 """The page of `radstart weights check`: the candidates' scores as a picture. Computes nothing."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
-from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChainableUndefined, DictLoader, Environment, Template
 from markupsafe import Markup
 
 from radstart.core.files import write_text
-from radstart.report import words
 from radstart.report.figures import Arm, Facts, Scale, at, join, strip, strip_axis, tag
+from radstart.report.template import template_of
 from radstart.report.words import finite
 
 PAGE = "detection.html"
@@ -33,27 +29,7 @@ def write_detection_page(record: Mapping[str, Any], path: Path) -> Path:
 
 def render_detection(record: Mapping[str, Any]) -> str:
     """Return the page, self-contained: no script, nothing loaded from anywhere."""
-    return _template().render(arranged(record)) + "\n"
-
-
-@cache
-def _template() -> Template:
-    files = resources.files("radstart.report")
-    environment = Environment(
-        loader=DictLoader({PAGE: files.joinpath(PAGE).read_text(encoding="utf-8")}),
-        autoescape=True,
-        undefined=ChainableUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name, function in vars(words).items():
-        if isfunction(function):
-            environment.filters[name] = function
-    environment.filters["capitalised"] = lambda text: str(text)[:1].upper() + str(text)[1:]
-    styles = ("page.css", "detection.css")
-    css = "".join(files.joinpath(name).read_text(encoding="utf-8") for name in styles)
-    environment.globals["css"] = Markup(css)
-    return environment.get_template(PAGE)
+    return template_of(PAGE, styles=("detection.css",)).render(arranged(record)) + "\n"
 
 
 def arranged(record: Mapping[str, Any]) -> dict[str, Any]:

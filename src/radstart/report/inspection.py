@@ -1,19 +1,16 @@
 """The page of `radstart inspect`: what is wrong with a dataset, with pictures. Computes nothing."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
-from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChainableUndefined, DictLoader, Environment, Template
 from markupsafe import Markup
 
 from radstart.core.files import write_text
 from radstart.report import words
 from radstart.report.cases import PICTURE
 from radstart.report.figures import Arm, Facts, Scale, at, join, strip, strip_axis, tag
+from radstart.report.template import template_of
 from radstart.report.words import finite
 
 PAGE = "inspection.html"
@@ -41,27 +38,9 @@ def write_inspection_page(
 
 def render_inspection(facts: Mapping[str, Any], pictures: Mapping[str, str] | None = None) -> str:
     """Return the page, self-contained: no script, nothing loaded from anywhere."""
-    return _template().render(arranged(facts, pictures or {})) + "\n"
-
-
-@cache
-def _template() -> Template:
-    files = resources.files("radstart.report")
-    environment = Environment(
-        loader=DictLoader({PAGE: files.joinpath(PAGE).read_text(encoding="utf-8")}),
-        autoescape=True,
-        undefined=ChainableUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return (
+        template_of(PAGE, styles=("inspection.css",)).render(arranged(facts, pictures or {})) + "\n"
     )
-    for name, function in vars(words).items():
-        if isfunction(function):
-            environment.filters[name] = function
-    environment.filters["capitalised"] = lambda text: str(text)[:1].upper() + str(text)[1:]
-    styles = ("page.css", "inspection.css")
-    css = "".join(files.joinpath(name).read_text(encoding="utf-8") for name in styles)
-    environment.globals["css"] = Markup(css)
-    return environment.get_template(PAGE)
 
 
 def arranged(facts: Mapping[str, Any], pictures: Mapping[str, str]) -> dict[str, Any]:

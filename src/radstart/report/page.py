@@ -1,12 +1,8 @@
 """Facts, arranged for the page: what stands beside what. No number is made here."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache
-from importlib import resources
-from inspect import isfunction
 from typing import Any
 
-from jinja2 import ChainableUndefined, DictLoader, Environment, Template
 from markupsafe import Markup
 
 from radstart.core.errors import RadstartError
@@ -15,6 +11,7 @@ from radstart.report.cases import arrange_cases
 from radstart.report.figures import Arm, Facts
 from radstart.report.passports import arrange_passports
 from radstart.report.tables import FOLDER, paper_tables
+from radstart.report.template import template_of
 
 SCHEMA = 1  # of facts.json; what is newer is refused
 COMPARED = ("results", "comparisons", "policy_comparisons")
@@ -46,28 +43,7 @@ def render(facts: dict[str, Any], pictures: Mapping[str, Any] | None = None) -> 
         raise RadstartError(
             "facts of a newer radstart", "facts.json", f"schema {schema}", "update radstart"
         )
-    return _template().render(arrange(facts, pictures or {})) + "\n"
-
-
-@cache
-def _template() -> Template:
-    files = resources.files("radstart.report")
-    environment = Environment(
-        loader=DictLoader(
-            {name: files.joinpath(name).read_text(encoding="utf-8") for name in PAGES}
-        ),
-        autoescape=True,
-        undefined=ChainableUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name, function in vars(words).items():
-        if isfunction(function):
-            environment.filters[name] = function
-    environment.filters["key"] = figures.key
-    environment.globals["css"] = Markup(files.joinpath("page.css").read_text(encoding="utf-8"))
-    environment.globals["share_bar"] = figures.share_bar
-    return environment.get_template("page.html")
+    return template_of("page.html", PAGES).render(arrange(facts, pictures or {})) + "\n"
 
 
 def arrange(facts: Mapping[str, Any], pictures: Mapping[str, Any]) -> dict[str, Any]:
