@@ -15,6 +15,10 @@ from dicom_files import ct, encoded
 from PIL import Image
 from stopping import made
 
+import radstart
+from radstart import RadstartError
+from radstart.ingest import pipeline
+
 SLOW_READER = """
 from radstart.ingest import work
 def frames_of(path, kind, which):
@@ -165,6 +169,37 @@ def test_a_source_that_changes_after_a_stop_is_read_as_it_is_then(source, tmp_pa
         fresh = tmp_path / f"fresh{at}"
         assert call(changing, fresh, key)[0] == 0
         assert made(out) == made(fresh)
+
+
+@pytest.mark.parametrize(
+    ("phase", "leaves"),
+    [
+        ("read_part", "an empty folder"),
+        pytest.param("scan_files", "nothing", marks=pytest.mark.slow),
+    ],
+)
+def test_a_source_that_goes_away_is_gone_on_with(source, tmp_path, monkeypatch, phase, leaves):
+    """As a share that is not mounted any more: no file of it is rejected for that."""
+    share, away, key = tmp_path / "share", tmp_path / "away", tmp_path / "key"
+    shutil.copytree(source, share)
+    run = pipeline.run
+
+    def losing(engine, work, todo):
+        if work.__name__ == phase:
+            share.rename(away)
+            if leaves == "an empty folder":
+                share.mkdir()
+        yield from run(engine, work, todo)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "run", losing)
+        with pytest.raises(RadstartError, match="went away while it was read"):
+            radstart.ingest(share, out=tmp_path / "out", key=key, workers=1)
+    shutil.rmtree(share, ignore_errors=True)
+    away.rename(share)
+    for out in ("out", "reference"):
+        assert len(radstart.ingest(share, out=tmp_path / out, key=key, workers=1)) == 22
+    assert made(tmp_path / "out") == made(tmp_path / "reference")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ Whatever lies in the folder is whole: a call that was stopped goes on where it w
 and gives the same tables and pixels. `dataset.toml` is written last.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -28,7 +29,15 @@ from radstart.ingest.meaning import Rendering
 from radstart.ingest.plan import VERSION, Source, Wanted, part_tasks, scan_tasks
 from radstart.ingest.privacy import Names
 from radstart.ingest.slices import MASKED, arrange
-from radstart.ingest.work import SCAN_SCHEMA, Recipe, is_done, read_part, scan_files
+from radstart.ingest.work import (
+    SCAN_SCHEMA,
+    PartTask,
+    Recipe,
+    ScanTask,
+    is_done,
+    read_part,
+    scan_files,
+)
 
 WORK = "work"
 
@@ -226,6 +235,7 @@ def _make(
         for _, count in run(reading.engine, read_part, todo):
             shown.advance(count)
     pictures, broken = read_parts([task.table for task in tasks])
+    _check_there(broken, todo, source.wanted)
     rejected += _rejected(broken, source.wanted)
     rejected += unmatched(images[~refused], source, names)
     rows = rows_of(pictures, arranged, source, names)
@@ -268,7 +278,43 @@ def _scanned(
             shown.advance(count)
     tables = [SCAN_SCHEMA.empty_table(), *(pq.read_table(task.table) for task in tasks)]
     images: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    _check_there(images[images["reason"].notna()], todo, wanted)
     return images
+
+
+def _check_there(
+    refused: pd.DataFrame, todo: Sequence[ScanTask | PartTask], wanted: Sequence[Wanted]
+) -> None:
+    """Refuse to go on without a source that went away, and forget what was refused of it.
+
+    Raises:
+        RadstartError: the folder of files that were refused is gone, or holds nothing any more.
+    """
+    roots = {int(item): _root(wanted[item]) for item in refused["item"].unique()}
+    gone = {root for root in {*roots.values()} if _is_gone(root)}
+    if not gone:
+        return
+    for task in todo:
+        if any(roots.get(item) in gone for item in task.items()):
+            task.table.unlink(missing_ok=True)
+    raise RadstartError(
+        "went away while it was read", min(gone), "no file lies there any more",
+        "make it reachable; the same command continues",
+    )  # fmt: skip
+
+
+def _root(one: Wanted) -> str:
+    """Return the folder of a file's source."""
+    inside = one.path.endswith("/" + one.name)
+    return one.path.removesuffix(one.name) if inside else os.path.dirname(one.path)
+
+
+def _is_gone(folder: str) -> bool:
+    try:
+        with os.scandir(folder) as found:
+            return next(found, None) is None
+    except OSError:
+        return True
 
 
 def _rejected(rows: pd.DataFrame, wanted: Sequence[Wanted]) -> list[Rejected]:

@@ -76,6 +76,10 @@ class ScanTask:
     files: tuple[tuple[int, str], ...]
     names: Names
 
+    def items(self) -> list[int]:
+        """Return the numbers of its files."""
+        return [item for item, _ in self.files]
+
 
 @dataclass(frozen=True)
 class FilePart:
@@ -135,6 +139,10 @@ class PartTask:
     key: str
     files: tuple[FilePart, ...]
     recipe: Recipe
+
+    def items(self) -> list[int]:
+        """Return the numbers of its files."""
+        return [file.item for file in self.files]
 
 
 def scan_files(task: ScanTask, bad: Bad, begin: Begin) -> int:
