@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from radstart.core.errors import RadstartError
 from radstart.ingest.columns import Columns, choose_columns
-from radstart.ingest.csv_file import read_csv
+from radstart.ingest.csv_file import headed, read_csv
 
 HEADER = ["image", "label", "note"]
 
@@ -102,3 +102,20 @@ def test_columns_recognised_named_and_switched_off(write):
     }
     chosen = columns_of(write, text, label="grade", split="", patient="")
     assert chosen == {"image": "Image", "label": "grade"}
+
+
+@pytest.mark.parametrize(
+    ("first", "header"),
+    [
+        ("0000,1", ("image", "label")),
+        ("train/i01.png,normal", ("image", "label")),
+        ("img.name,diagn.", ("img.name", "diagn.")),
+        ("image,1", ("image", "1")),
+        ("0000,1,2", ("0000", "1", "2")),
+    ],
+)
+def test_a_first_row_that_is_no_header(tmp_path, first, header):
+    (tmp_path / "t.csv").write_text(f"{first}\n0001,0{',3' * (len(header) - 2)}\n")
+    table = headed(read_csv(tmp_path / "t.csv"), lambda name: name == "image")
+    assert table.header == header
+    assert table.lines == ((1, 2) if header == ("image", "label") else (2,))

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,13 +95,15 @@ def read_csv(path: Path, expected: frozenset[str] = frozenset()) -> Table:
 def headed(table: Table, known: Callable[[str], bool]) -> Table:
     """Return a table of two columns whose first row is no header as one of image and label.
 
+    It is none where it begins with a number, or with the name of a file that has a number in it.
+
     Args:
         table: as read.
         known: whether something is a usual name of a column.
     """
     first, second = (*table.header, "", "")[:2]
     named = known(first) or known(second) or not second
-    if named or len(table.header) != 2 or not (first.isdecimal() or "." in first):
+    if named or len(table.header) != 2 or not re.fullmatch(r"\d+|.*\d.*\.\w{2,4}", first):
         return table
     lines = (1, *table.lines)
     records = (table.header, *table.records)
