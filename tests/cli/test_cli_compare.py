@@ -167,6 +167,7 @@ def test_a_study_prints_its_answer_and_its_report_can_be_written_again(cli, word
     assert page.read_bytes() == first
 
 
+@pytest.mark.slow
 def test_of_a_repeated_option_the_last_one_wins(cli, words, tmp_path):
     """So that a command can be recalled and changed at its end."""
     code, *_ = cli(*words, "--seeds", "7", "--budgets", "0.1", "--seeds", "1", "--budgets", "1")
@@ -176,6 +177,7 @@ def test_of_a_repeated_option_the_last_one_wins(cli, words, tmp_path):
     assert (stated["seeds"], stated["budgets"]) == (1, [1.0])
 
 
+@pytest.mark.slow
 def test_a_studys_file_asks_the_same_question(cli, small, tmp_path):
     """`compare STUDY/study.toml --out STUDY` continues; a copy elsewhere is the same question."""
     before = snapshot(small)["study.toml"][0]
@@ -200,6 +202,7 @@ def test_the_same_command_continues_what_python_began(cli, words, small):
     assert snapshot(small / "runs") == before
 
 
+@pytest.mark.slow
 def test_a_study_without_a_margin_can_be_continued(cli, words):
     """`--margin 0` twice is one question."""
     assert cli(*words, "--margin", "0")[0] == 0

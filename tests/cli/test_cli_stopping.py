@@ -19,6 +19,7 @@ def test_what_begins_anew_does_not_say_that_it_continues(cli, weights, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_is_one_line_that_says_how_to_go_on(cli, images, weights, tmp_path, quick, number):
     """Nothing is left claimed, and the same command ends what was begun."""

@@ -64,6 +64,7 @@ def words(facts, kind):
     return [one["words"] for one in facts["findings"] if one["kind"] == kind]
 
 
+@pytest.mark.slow
 def test_a_clean_dataset_has_nothing_that_blocks(tmp_path):
     facts = facts_of(made(tmp_path, clean()))
     assert facts["blocking"] == facts["exact_duplicate_groups"] == []
@@ -95,6 +96,7 @@ def test_a_patient_and_a_picture_in_two_parts_block(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_blank_pictures_are_copies_of_nothing(tmp_path):
     black = np.zeros((96, 96), np.uint8)
     entries = clean()
@@ -124,6 +126,7 @@ def test_a_split_file_is_audited(tmp_path):
         inspect_dataset(path)
 
 
+@pytest.mark.slow
 def test_near_duplicates_of_two_parts_and_a_turned_copy_are_found(tmp_path):
     entries = clean()
     drawn = cv2.GaussianBlur(entries[0][0], (0, 0), 0.8)
@@ -143,6 +146,7 @@ def test_near_duplicates_of_two_parts_and_a_turned_copy_are_found(tmp_path):
     assert not copy["mirrored"]
 
 
+@pytest.mark.slow
 def test_a_corner_that_tells_the_label_is_a_shortcut_and_a_giveaway(tmp_path):
     entries = []
     for image, label, patient, split in clean(60):
@@ -160,6 +164,7 @@ def test_a_corner_that_tells_the_label_is_a_shortcut_and_a_giveaway(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_letters_are_suspected_and_noise_is_not(tmp_path):
     entries = clean(12)
     for k in range(12):
@@ -175,6 +180,7 @@ def test_letters_are_suspected_and_noise_is_not(tmp_path):
     assert top < 0.1 < bottom < 0.15
 
 
+@pytest.mark.slow
 def test_kept_names_and_dates_are_warned_of_and_not_repeated(tmp_path):
     entries = [(image, label, f"DOE^JOHN {k // 2}", split)
                for k, (image, label, _, split) in enumerate(clean())]  # fmt: skip
@@ -191,6 +197,7 @@ def test_kept_names_and_dates_are_warned_of_and_not_repeated(tmp_path):
         assert b"DOE" not in file.read_bytes()
 
 
+@pytest.mark.slow
 def test_masks_that_are_missing_or_empty(tmp_path):
     full, empty = np.zeros((96, 96), np.uint8), np.zeros((96, 96), np.uint8)
     full[20:40, 20:40] = 255
@@ -261,6 +268,7 @@ def test_the_verb_writes_a_page_and_strict_says_so_by_its_exit_code(tmp_path, ca
     assert "http" not in page.replace("http-equiv", "")
 
 
+@pytest.mark.slow
 def test_a_page_without_images_and_of_empty_facts_is_written(tmp_path, capsys):
     path = made(tmp_path, clean())
     with pytest.raises(SystemExit):

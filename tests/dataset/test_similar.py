@@ -86,6 +86,7 @@ def check(hashes, limit, known=None):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", range(9))
 @pytest.mark.parametrize("spread", SPREADS)
 def test_complete_against_brute_force(spread, limit):

@@ -349,6 +349,7 @@ def test_the_command_line_makes_what_python_makes(hospital, cli):
 few = st.sampled_from([None, None, None, "1", "2", "3", "10"])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(few, few, few, few, few), min_size=1, max_size=25))
 def test_groups_are_those_of_the_rules_one_row_at_a_time(cells):

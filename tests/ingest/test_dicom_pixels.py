@@ -433,6 +433,7 @@ def seeds(tmp_path_factory):
     return made
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300,
     deadline=None,

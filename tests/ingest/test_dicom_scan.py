@@ -210,6 +210,7 @@ def test_private_data_larger_than_the_window_are_stepped_over(file):
     assert fast(path).tags["burned_in"] == "YES"
 
 
+@pytest.mark.slow
 def test_values_across_the_end_of_the_window(file, monkeypatch):
     monkeypatch.setattr(dicom_walk, "WINDOW", 1024)
     for syntax in ("1.2.840.10008.1.2.1", ImplicitVRLittleEndian):
@@ -715,6 +716,7 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz") / "image.dcm"
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @example(BASES[0], [("element", 0.3, element(0x00080018, "UI", b"1.2\0A (\0"))])
 @given(st.sampled_from(BASES), EDITS)
@@ -733,6 +735,7 @@ def test_any_bytes(scratch, data, preamble):
     assert isinstance(outcome(scan, scratch), Scan | str)
 
 
+@pytest.mark.slow
 def test_one_changed_byte(scratch):
     """Through the whole header; a third at least is read the fast way, or this asks nothing."""
     certain = []

@@ -181,6 +181,7 @@ def test_malformed_sources_end_in_a_dataset_or_one_line(
     assert not left
 
 
+@pytest.mark.slow
 def test_a_killed_ingest_leaves_no_dataset_and_is_gone_on_with(data, tmp_path):
     folder, lines = data
     labels = tmp_path / "labels.csv"

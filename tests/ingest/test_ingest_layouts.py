@@ -68,6 +68,7 @@ def files(images):
     return {name.partition("#")[0] for name in images}
 
 
+@pytest.mark.slow
 def test_a_modality_that_no_file_says_makes_hounsfield_units(ingest, volumes):
     plain = ingest("plain", windows=["lung"])
     assert len(plain) == 0
@@ -88,6 +89,7 @@ def test_a_modality_that_no_file_says_makes_hounsfield_units(ingest, volumes):
     assert dataset.facts["how"]["modality"] == "CT"
 
 
+@pytest.mark.slow
 def test_a_file_says_it_before_its_row_and_its_row_before_the_flag(ingest, volumes, tmp_path):
     lines = ["image,modality", "a.npy,CT", "float.npy,MRI", "said.dcm,CT", "a.nii.gz,"]
     write(tmp_path / "labels.csv", "\n".join(lines))
@@ -117,6 +119,7 @@ def medmnist(path, labels):
     np.savez(path, **held)
 
 
+@pytest.mark.slow
 def test_several_labels_of_one_image_are_findings(ingest, tmp_path):
     findings = RNG.integers(0, 2, (12, 14))
     medmnist(tmp_path / "data" / "chestmnist.npz", findings.astype(np.int8))
@@ -130,6 +133,7 @@ def test_several_labels_of_one_image_are_findings(ingest, tmp_path):
     assert dataset.rows["label"].isna().all()
 
 
+@pytest.mark.slow
 def test_one_label_of_each_image_is_a_class(ingest, tmp_path):
     classes = np.arange(12).reshape(12, 1) % 3
     medmnist(tmp_path / "data" / "pneumoniamnist.npz", classes)
@@ -152,6 +156,7 @@ def mrnet(tmp_path):
     return ["train-acl.csv", "valid-acl.csv"]
 
 
+@pytest.mark.slow
 def test_exams_of_mrnet_take_labels_of_tables_without_a_header(ingest, mrnet):
     dataset = ingest(labels=mrnet)
     rows = dataset.rows
@@ -205,6 +210,7 @@ RADIMAGENET = {
 }
 
 
+@pytest.mark.slow
 def test_radimagenet(ingest, tmp_path):
     names = list(RADIMAGENET)
     pictures(tmp_path / "data" / "radiology_ai", names)
@@ -245,6 +251,7 @@ def test_radiologynet(ingest, tmp_path):
     assert set(rows["anatomy_from"]) == {"table"}
 
 
+@pytest.mark.slow
 def test_a_column_for_each_finding(ingest, tmp_path):
     pictures(tmp_path / "data", [f"{k}.png" for k in range(4)])
     lines = ["Image Index,Patient ID,split,Pneumothorax,Edema,Age", "0.png,p1,train,1,0,41",
@@ -287,6 +294,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(monkeypatch):
     assert index.find("valid/patient001/study1/view.jpg")[0] is None
 
 
+@pytest.mark.slow
 def test_class_folders(ingest, tmp_path):
     names = [f"{part}/{name}" for part in ("train", "val") for name in ("NORMAL", "PNEUMONIA")]
     pictures(tmp_path / "data", [f"{name}/{k}.png" for name in names for k in range(2)])
@@ -297,6 +305,7 @@ def test_class_folders(ingest, tmp_path):
     assert (rows["split"] == rows["image"].str.split("/").str[0]).all()
 
 
+@pytest.mark.slow
 def test_masks_of_one_image_are_united(ingest, tmp_path):
     pictures(tmp_path / "data", ["a.png", "b.png"])
     first, second = np.zeros((2, 12, 12), np.uint8)
@@ -312,6 +321,7 @@ def test_masks_of_one_image_are_united(ingest, tmp_path):
     np.testing.assert_array_equal(dataset.mask(1), np.where(second, 2, first // 255))
 
 
+@pytest.mark.slow
 def test_masks_beside_their_images(ingest, tmp_path):
     data = tmp_path / "data"
     pictures(data, ["benign/benign (1).png", "COVID/images/C-1.png", "COVID/images/C-2.png",
@@ -373,6 +383,7 @@ def test_what_folders_say(paths, labels, splits):
 # -- keys of headers -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tag", ["PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
 )
@@ -390,6 +401,7 @@ def test_rows_of_a_table_join_by_keys_of_headers(ingest, tmp_path, tag):
     assert dataset.rejected["reason"].str.startswith("no image of this").all()
 
 
+@pytest.mark.slow
 def test_ages_over_89_are_one_unless_identifiers_are_kept(ingest, tmp_path):
     for k, age in enumerate(("089Y", "090Y", "102Y", "018M")):
         pixels = RNG.integers(900, 1200, (16, 16), dtype=np.uint16)

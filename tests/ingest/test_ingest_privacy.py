@@ -107,6 +107,7 @@ def joined(tmp_path, archive, by):
     return table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["file", "patient"])
 def test_a_table_s_names_and_ids_are_hashed(ingest, tmp_path, home, archive, by):
     table = joined(tmp_path, archive, by)

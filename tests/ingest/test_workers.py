@@ -46,6 +46,7 @@ def _found_by_workers(monkeypatch):
                        + [p for p in [os.environ.get("PYTHONPATH")] if p]))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_task_is_worked_on_and_told_apart():
     assert results([["5"] * n for n in range(7)]) == {n: [5] * n for n in range(7)}
 
@@ -70,6 +71,7 @@ def test_memory_is_limited():
     assert results([[str(3 << 30), "7"]], memory=2 << 30) == {0: ["too large", 7]}
 
 
+@pytest.mark.slow
 def test_a_fault_of_ours_is_raised_with_its_trace():
     with pytest.raises(RuntimeError, match="KeyError in a worker process"):
         results([["1"], ["fault"]])

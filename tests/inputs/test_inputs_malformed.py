@@ -35,6 +35,7 @@ def holds(kind, data):
             assert outcome.after == outcome.before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPOILED)
 @settings(max_examples=5, derandomize=True, **COMMON)
 @given(data=st.data())

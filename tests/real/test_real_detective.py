@@ -16,6 +16,7 @@ FILES = {
     "torch": WEIGHTS / "mobilenetv1_025_imagenet_torch" / "mobilenetV1X0.25_pretrain.tar",
     "keras": WEIGHTS / "mobilenetv1_025_imagenet_keras_notop" / "mobilenet_2_5_224_tf_no_top.h5",
 }
+SIZE = 128  # their own is 224, at which this takes three times as long
 TRUE = {
     "torch": {"scale": "imagenet", "order": "RGB", "activation": "leaky_relu_0.1",
               "pad_type": "symmetric"},
@@ -49,7 +50,7 @@ def photographs(tmp_path_factory):
 def test_photographs_find_scale_order_and_activation(name, photographs):
     """Among more than eight candidates, although another convention is stated."""
     found = check_convention(
-        Wanted(FILES[name], backbone="mobilenetv1_025", convention="0to1"),
+        Wanted(FILES[name], backbone="mobilenetv1_025", convention="0to1", image_size=SIZE),
         photographs,
         device="cpu",
     )
@@ -69,7 +70,7 @@ def test_photographs_find_scale_order_and_activation(name, photographs):
 def test_radiographs_are_never_wrong(name):
     """Right, or it says that it cannot tell: paediatric chests, from which ImageNet is far."""
     found = check_convention(
-        Wanted(FILES[name], backbone="mobilenetv1_025", convention="0to1"),
+        Wanted(FILES[name], backbone="mobilenetv1_025", convention="0to1", image_size=SIZE),
         SHARED / "data" / "chest_xray_kermany", most=24, device="cpu",
     )  # fmt: skip
 
@@ -94,6 +95,7 @@ def test_the_first_layer_remembers_imagenets_means(name):
         assert implied(memory, named_convention(other, 224, "")).impossible
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["mobilenetv2_100_imagenet_tf2", "mobilenetv2_100_inat_bird_slim",

@@ -201,6 +201,7 @@ def top_five(model, convention, pixels):
     return ", ".join(f"{NAMES.get(k, k)} {share:.3f}".replace(" 0.", " .") for k, share in named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", SEEN)
 def test_imagenet_files_see_what_their_source_says(file, photographs):
     """Names and printed digits, with the classifier kept and the convention that goes with it."""

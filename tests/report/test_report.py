@@ -148,6 +148,7 @@ def test_one_arm_has_intervals_and_no_verdicts() -> None:
     assert "given this one trained model" in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absent", [None, "gone"])
 def test_missing_parts_are_left_out(absent: str | None) -> None:
     whole = facts_example.make(budgets=(1.0,), seeds=2)

@@ -107,6 +107,7 @@ def cases_of(study, part):
     return images
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_study_are_those_of_the_split_that_is_named(dataset, compare, tmp_path):
     split = radstart.split(dataset.path, seed=3, name="mine").rows
     compare(dataset.path, tmp_path / "study", split="mine")
@@ -121,6 +122,7 @@ def test_the_parts_of_a_study_are_those_of_the_split_that_is_named(dataset, comp
     assert "The parts were those of splits/mine." in (tmp_path / "study/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_folds_and_budgets_of_a_repeat(dataset, compare, tmp_path):
     options = {"folds": 4, "repeats": 2, "budgets": (0.5,), "name": "cv"}
     split = radstart.split(dataset.path, **options).rows
@@ -148,6 +150,7 @@ def cases_of_runs(study, budget):
     return set(table["case"])
 
 
+@pytest.mark.slow
 def test_a_split_without_validation_leaves_the_test_part_as_it_is(dataset, compare, tmp_path):
     split = radstart.split(dataset.path, shares=(0.8, 0.2), name="two").rows
     facts = compare(dataset.path, tmp_path / "study", split="two").facts
@@ -157,6 +160,7 @@ def test_a_split_without_validation_leaves_the_test_part_as_it_is(dataset, compa
     assert any("taken from training" in note for note in facts["data"]["notes"])
 
 
+@pytest.mark.slow
 def test_a_split_that_leaks_stops_the_study(dataset, compare, tmp_path):
     made = radstart.split(dataset.path, name="mine")
     table = made.rows
@@ -171,6 +175,7 @@ def test_a_split_that_leaks_stops_the_study(dataset, compare, tmp_path):
     assert facts["leakage"]["dropped"] > 0
 
 
+@pytest.mark.slow
 def test_a_study_of_a_split_goes_on_from_its_file_and_refuses_one_drawn_anew(
     dataset, compare, tmp_path
 ):
@@ -200,6 +205,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "said"), REFUSED)
 def test_what_does_not_go_with_a_split_is_refused(dataset, compare, tmp_path, options, said):
     radstart.split(dataset.path, name="mine")
@@ -208,6 +214,7 @@ def test_what_does_not_go_with_a_split_is_refused(dataset, compare, tmp_path, op
         compare(dataset.path, tmp_path / "study", **options)
 
 
+@pytest.mark.slow
 def test_a_split_of_what_the_dataset_was_is_refused(images, dataset, compare, tmp_path):
     made = radstart.split(dataset.path, name="mine")
     facts = read_toml(dataset.path / "dataset.toml")
@@ -220,6 +227,7 @@ def test_a_split_of_what_the_dataset_was_is_refused(images, dataset, compare, tm
     assert made.path.is_file()
 
 
+@pytest.mark.slow
 def test_split_names_the_command_that_uses_it(cli, dataset, tmp_path):
     code, out, _ = cli("split", dataset.path, "--name", "mine")
     last = out.splitlines()[-1]

@@ -70,6 +70,7 @@ def same(one, two):
     assert (one.steps, one.converged) == (two.steps, two.converged)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numerics", [{}, {"dtype": "bfloat16", "memory_format": "channels_last"}])
 def test_stopped_after_every_look_it_comes_out_the_same(tmp_path, monkeypatch, numerics):
     """Optimiser, averages, best state, decay, rates and draws all go on where they were."""
@@ -87,6 +88,7 @@ def test_stopped_after_every_look_it_comes_out_the_same(tmp_path, monkeypatch, n
     assert last.continued >= 16
 
 
+@pytest.mark.slow
 def test_a_checkpoint_between_two_looks_counts_what_was_lost_so_far(tmp_path, monkeypatch):
     """After two minutes one is kept at whatever step; the mean training loss is still whole."""
     whole, path = tuned(), tmp_path / "checkpoint.safetensors"
@@ -113,6 +115,7 @@ def _slow(write):
 SLOW = [pytest.param(damage, marks=pytest.mark.slow) for damage in ("cut", "empty", "text")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["other network", *SLOW])
 def test_a_damaged_checkpoint_is_none(tmp_path, damage):
     """The training begins anew and comes out the same."""

@@ -41,6 +41,7 @@ def test_given_folds_lead_and_rare_classes_take_no_part():
     assert folds_of(np.full(len(unit), ""), unit, given, 0) is None
 
 
+@pytest.mark.slow
 def test_features_with_the_signal_have_the_smaller_loss():
     """And the interval over units says so; a difference of nothing is none."""
     unit, label, signal, noise = cases()

@@ -382,6 +382,7 @@ def test_a_pickled_network_is_converted_once_with_trust(tmp_path, gone, zipped):
     assert same(outputs(loaded.model, images()), outputs(plain, images()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
@@ -445,6 +446,7 @@ def test_what_trust_does_not_keep_out_is_said_before_code_is_run():
     assert "any code can read what you can read" in WARNING
 
 
+@pytest.mark.slow
 def test_trusted_code_sees_no_secrets_of_this_process(tmp_path, monkeypatch):
     """Its environment holds search paths alone, its home is a folder that goes."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
@@ -465,6 +467,7 @@ def test_trusted_code_sees_no_secrets_of_this_process(tmp_path, monkeypatch):
     assert not Path(folder).exists()
 
 
+@pytest.mark.slow
 def test_a_pickle_that_misfits_is_called_by_its_own_name(tmp_path):
     """Not by that of the tensors that came out of it and are gone."""
     path = trap(tmp_path, "1")

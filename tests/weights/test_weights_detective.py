@@ -235,6 +235,7 @@ def test_statistics_made_afterwards_are_noticed(tensors):
 # The first layer ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["imagenet", "-1to1", "0to1", "0to255", "caffe"])
 def test_the_first_layer_remembers_the_training_images(name):
     """Their means come back to two digits under the true convention alone."""
@@ -252,6 +253,7 @@ def test_the_first_layer_remembers_the_training_images(name):
         assert found.impossible or not near or not math.isclose(found.spread, known.spread)
 
 
+@pytest.mark.slow
 def test_means_of_photographs_and_of_grey_images_are_known():
     """Under the true convention, and not with the channels turned round."""
     memory = remembered(loader(trained(convention("-1to1")))(NET), SIZE, 3)
