@@ -5,7 +5,7 @@ one line on stderr with exit code 2. Anything else that escapes is a bug and kee
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _SHOWN = 1000  # characters of a place, and of what was received there
 
@@ -46,6 +46,12 @@ def short(text: str, most: int = 60) -> str:
         return text
     left = (most - 5) // 2
     return f"{text[:left]} ... {text[-left:]}"
+
+
+def few(names: Sequence[str], most: int = 3, signs: int = 30) -> str:
+    """Return the first `most` names, each of `signs` characters at most, and how many follow."""
+    shown = ", ".join(short(name, signs) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 from radstart.backbones import Switch
-from radstart.core.errors import short
+from radstart.core.errors import few
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Receipt:
         taken = self.container or "the file itself"
         yield _line("taken", taken + (f", prefix {self.prefix}" if self.prefix else ""))
         if self.beside:
-            yield _line("beside it", _few(self.beside))
+            yield _line("beside it", few(self.beside))
         yield _line("names", f"{self.origin}")
         share = self.parameters_assigned / max(1, self.parameters_total)
         yield _line(
@@ -131,9 +131,9 @@ class Receipt:
             yield _line("  beside", text + " (num_batches_tracked)")
         if self.dropped:
             count = f"{len(self.dropped)} tensors, {self.parameters_dropped:,} numbers: "
-            yield _line("dropped", count + _few(self.dropped))
+            yield _line("dropped", count + few(self.dropped))
         if self.partial:
-            yield _line("PARTIAL", f"{len(self.partial)} let pass: {_few(self.partial)}")
+            yield _line("PARTIAL", f"{len(self.partial)} let pass: {few(self.partial)}")
         for name in ("stem", "positions", "head"):
             if text := getattr(self, name):
                 yield _line(name, text)
@@ -151,8 +151,3 @@ def redrawn(shares: tuple[Share, ...]) -> tuple[Share, ...]:
 
 def _line(name: str, text: str) -> str:
     return f"{name:<10} {text}"
-
-
-def _few(names: tuple[str, ...], most: int = 3) -> str:
-    shown = ", ".join(short(name, 30) for name in names[:most])
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from radstart.core.errors import short
+from radstart.core.errors import few, short
 from radstart.core.hashing import file_sha256
 from radstart.weights.adapters import adapter_for
 from radstart.weights.inspecting.doubts import Doubt, doubts
@@ -171,15 +171,10 @@ def _facts(found: Inventory) -> Iterator[tuple[str, str]]:
     if held.prefix:
         yield "prefix", f"{held.prefix} (on every name, left out below)"
     if held.beside:
-        yield "beside", _listed(held.beside, 8, 24)
+        yield "beside", few(held.beside, 8, 24)
     known = adapter.name != "timm" or any(one.fits for one in found.nearest)
     yield "names", f"{adapter.name}: {adapter.about}" if known else "of no origin known here"
     yield "network", described(held.tensors)
-
-
-def _listed(names: Sequence[str], most: int, signs: int) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(short(name, signs) for name in names[:most]) + more
 
 
 def _drawn(found: Inventory, width: int) -> Iterator[str]:
@@ -207,7 +202,7 @@ def _drawn(found: Inventory, width: int) -> Iterator[str]:
 
 def _doubted(found: Inventory) -> Iterator[tuple[str, str]]:
     for doubt in found.doubts:
-        said = f"{doubt.what}: {_listed(doubt.names, 3, 40)}"
+        said = f"{doubt.what}: {few(doubt.names, signs=40)}"
         yield "WARNING" if doubt.serious else "note", said
     if not found.doubts:
         yield "values", "finite, none constant, none at a known start"
