@@ -8,6 +8,7 @@ from dicom_files import ct, encoded
 import radstart
 from radstart.core.errors import RadstartError
 from radstart.ingest import labels
+from radstart.ingest.engine import Engine
 from radstart.ingest.folders import classes_of
 from radstart.ingest.walk import Item
 
@@ -16,12 +17,16 @@ WIDE = np.array([-1000, -600, 0, 40, 400, 2000], np.int16)
 
 
 @pytest.fixture
-def ingest(tmp_path):
-    """Return a function that ingests tmp_path/data with its names kept, and opens the dataset."""
+def ingest(tmp_path, monkeypatch):
+    """Return a function that ingests tmp_path/data with its names kept, and opens the dataset.
+
+    Files are read in this process: starting another takes longer than all else here.
+    """
+    monkeypatch.setattr("radstart.ingest.archive.Engine", lambda *_: Engine(workers=0))
 
     def run(out="out", **options):
         return radstart.ingest(
-            tmp_path / "data", out=tmp_path / out, **{"keep_ids": True, "workers": 1, **options}
+            tmp_path / "data", out=tmp_path / out, **{"keep_ids": True, **options}
         )
 
     return run

@@ -5,6 +5,7 @@ import pytest
 
 from radstart.ingest.frames import Unreadable
 from radstart.ingest.masks import labels_of, unite
+from radstart.ingest.work import _labels
 
 
 def test_labels_out_of_what_a_reader_gives():
@@ -41,3 +42,10 @@ def test_several_masks_become_one():
     assert unite([b]).tolist() == b.tolist()
     with pytest.raises(Unreadable, match="sizes"):
         unite([a, b[:, :2]])
+
+
+def test_a_broken_mask_is_a_reason_and_one_that_went_away_an_error(tmp_path):
+    (tmp_path / "m.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    assert isinstance(next(_labels(tmp_path / "m.png", "raster", [0])), str)
+    with pytest.raises(Unreadable, match="no such file"):
+        next(_labels(tmp_path / "gone.png", "raster", [0]))

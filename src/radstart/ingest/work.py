@@ -308,6 +308,8 @@ def _labels(path: Path, of: str, which: Sequence[int]) -> Iterator[NDArray[np.ui
         for frame in frames_of(path, kind, own):
             yield labels_of(frame.values)
     except Exception as error:  # of others' code, too: the image is there all the same
+        if not path.is_file():  # it was, when the files were listed
+            raise
         reason = _why(error)[0]
     while True:
         yield reason
