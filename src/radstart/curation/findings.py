@@ -141,7 +141,9 @@ def _learnt(facts: Facts) -> Iterator[Finding]:
         first = own[0]
         what = "" if question == "label" else f" of {question}"
         words = f"{name.capitalize()} {first['value']}: {first['of_class']:,} of "
-        words += f"{first['units']:,} are {first['class']}{what}, {first['expected']:.0%} are "
+        words += (
+            f"{first['units']:,} are {first['class']}{what}, {100 * first['expected']:.0f} % are "
+        )
         words += "expected" + (f" (and {len(own) - 1} more values)." if len(own) > 1 else ".")
         yield "warning", "giveaway", len(own), words
 

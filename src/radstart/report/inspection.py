@@ -172,12 +172,9 @@ def _area(shares: Sequence[float], name: str) -> Markup:
             tag("rect", x=k * step, y=high - tall, width=step - 1.0, height=tall, class_="level")
         )
     foot = tag("line", class_="foot", x1=0, x2=wide, y1=high, y2=high)
-    names = [
-        tag("text", "black", x=0, y=high + 14),
-        tag("text", "white", x=wide, y=high + 14, text_anchor="end"),
-    ]
     return tag(
-        "svg", join([*parts, foot, *names]), class_="levels", viewBox=f"0 0 {wide:g} {high + 18:g}",
+        "svg", join([*parts, foot]), class_="levels", viewBox=f"0 0 {wide:g} {high:g}",
+        preserveAspectRatio="none",
         role="img", aria_label=f"Shares of pixels from black to white, {name}",
     )  # fmt: skip
 
