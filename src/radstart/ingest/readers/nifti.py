@@ -40,8 +40,8 @@ def scan(path: Path) -> Scan:
         Unreadable: no NIfTI, a pair of files, complex numbers, vectors, or claims too much.
     """
     with guarded("NIfTI"):
-        volume, _, _ = _header(path)
-        return scan_volume("nifti", volume)
+        volume, _, packed = _header(path)
+        return scan_volume("nifti", volume, size_of(path), packed)
 
 
 def frames(path: Path, which: Sequence[int]) -> Iterator[Frame]:
@@ -52,7 +52,7 @@ def frames(path: Path, which: Sequence[int]) -> Iterator[Frame]:
     """
     with guarded("NIfTI"):
         volume, offset, packed = _header(path)
-        scan_volume("nifti", volume)  # refuses what claims too much
+        scan_volume("nifti", volume, size_of(path), packed)  # refuses what claims too much
         count = math.prod(volume.shape) * (3 if volume.colours else 1)
         stored: NDArray[Any] = (
             unpacked(path, 0, offset, volume.dtype, count)

@@ -81,8 +81,8 @@ def scan(path: Path) -> Scan:
             header's folder, or claims too much.
     """
     with guarded("header"):
-        volume, _ = _header(path)
-        return scan_volume("nrrd", volume)
+        volume, where = _header(path)
+        return scan_volume("nrrd", volume, size_of(where.path), where.packed)
 
 
 def frames(path: Path, which: Sequence[int]) -> Iterator[Frame]:
@@ -93,7 +93,9 @@ def frames(path: Path, which: Sequence[int]) -> Iterator[Frame]:
     """
     with guarded("volume"):
         volume, where = _header(path)
-        scan_volume("nrrd", volume)  # refuses what claims too much
+        scan_volume(
+            "nrrd", volume, size_of(where.path), where.packed
+        )  # refuses what claims too much
         count = math.prod(volume.shape) * (3 if volume.colours else 1)
         stored: NDArray[Any]
         if where.packed:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radstart.ingest.frames import Frame, Scan, Unreadable, Window
-from radstart.ingest.readers.unpack import check_size
+from radstart.ingest.readers.unpack import AGAIN, RATIO, check_size
 
 _THICK = 1.1  # a voxel this much longer than its other sides tells how the slices were taken
 _SAMPLE = 199_999  # values that tell how a whole volume is shown
@@ -54,13 +54,14 @@ class _Cut:
     known: bool
 
 
-def scan_volume(reader: str, volume: Volume) -> Scan:
-    """Return the scan of a volume: one image per slice.
+def scan_volume(reader: str, volume: Volume, size: int, packed: bool) -> Scan:
+    """Return the scan of a volume: one image per slice, of a file of `size` bytes.
 
     Its tags: view (the plane), spacing, thickness, orientation, rows, cols; each: position.
 
     Raises:
-        Unreadable: without voxels, too many, or values that are no numbers.
+        Unreadable: without voxels, too many, more slices than the file has bytes (of gzip: than
+            it can be unpacked to), or values that are no numbers.
     """
     if volume.dtype.kind not in "iuf" or volume.dtype.itemsize > 8:
         raise Unreadable("voxels that are no plain numbers", "save whole numbers or floats")
@@ -69,6 +70,8 @@ def scan_volume(reader: str, volume: Volume) -> Scan:
     count = shape[cut.along]
     height, width = _sides(shape, cut.along)
     check_size(volume.shape, volume.dtype.itemsize, (height, width))
+    if count > size * (RATIO if packed else 1):
+        raise Unreadable("claims more images than the file can hold", AGAIN)
     row, column, first, step = _directions(cut, shape)
     lengths = [float(np.linalg.norm(direction)) for direction in (column, row, step)]
     unit = [v / (length or 1.0) for v, length in ((row, lengths[1]), (column, lengths[0]))]
