@@ -40,6 +40,7 @@ def test_what_no_network_of_this_name_takes_is_refused(name, switches, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "switches"),
     [

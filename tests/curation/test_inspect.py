@@ -75,6 +75,7 @@ def test_a_clean_dataset_has_nothing_that_blocks(tmp_path):
         assert one["verdict"] in ("none", "slight", "cannot tell")
 
 
+@pytest.mark.slow
 def test_a_patient_and_a_picture_in_two_parts_block(tmp_path):
     entries = clean()
     entries[4] = (entries[4][0], "a", "p2", "train")  # p2 is in val: now in both

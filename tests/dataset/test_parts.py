@@ -114,6 +114,7 @@ def test_refused(rows, words):
 sizes = st.lists(st.tuples(st.integers(1, 6), st.sampled_from("abc")), min_size=3, max_size=60)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(sizes, st.integers(0, 3))
 def test_drawn_parts_keep_units_whole_and_classes_balanced(units_of, seed):
@@ -217,6 +218,7 @@ def test_no_leakage_passes_under_every_policy():
         assert (parts.source, leakage.units) == ("drawn", 0)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     st.lists(

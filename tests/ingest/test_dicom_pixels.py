@@ -71,6 +71,7 @@ def live(path):
             return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mark", [pytest.param(None, marks=real)])
 def test_every_sample_is_decoded_as_pydicom_does_or_refused_for_the_same_reason(mark):
     exact, lossy, refused, wrong = 0, 0, 0, []

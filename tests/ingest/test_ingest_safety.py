@@ -197,6 +197,7 @@ def test_a_decoder_that_dies_hangs_or_eats_memory_costs_its_own_file(tmp_path, c
             assert found[f"{part} {kind}.png"].startswith(reason)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("files", [0, 3])
 def test_nothing_to_read_is_a_dataset_without_images(tmp_path, cli, files):
     source = tmp_path / "source"

@@ -230,6 +230,7 @@ def test_a_tilted_gantry_is_told():
     assert not straight.sheared
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     st.lists(

@@ -67,6 +67,7 @@ def test_a_file_that_hangs_is_left_out():
     assert results([["1", "hangs", "2"]], seconds=3) == {0: [1, "took longer than 3 seconds", 2]}
 
 
+@pytest.mark.slow
 def test_memory_is_limited():
     assert results([[str(3 << 30), "7"]], memory=2 << 30) == {0: ["too large", 7]}
 

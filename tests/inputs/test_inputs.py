@@ -13,7 +13,7 @@ from radstart.dataset import open_dataset
 CAN_MOUNT = can_mount()
 
 
-FAST = 4  # of so many cases one is in the fast suite
+FAST = 8  # of so many cases one is in the fast suite
 
 
 def of(kind):

@@ -76,6 +76,7 @@ def test_cases_on_which_arms_disagree_with_and_without_pictures() -> None:
     assert ["img-src data:" in policy for policy in policies] == [True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "picture",
     ["http://example.org/a.png", "data:text/html,<script>", 'data:image/png;base64,"onload=', 3],

@@ -194,6 +194,7 @@ def test_the_record_is_strict_json(found):
 # Gaps -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_gap_is_nought_where_the_statistics_are_of_these_views():
     """And is large under another activation or scale."""
     views = pictures(24, seed=3)

@@ -37,6 +37,7 @@ def gap(a, b):
     return float((a - b).abs().max() / a.abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", "test_byobnet"])
 @pytest.mark.parametrize("convention", ["imagenet", "caffe", "-1to1", "clip-bgr", "0to1"])
 def test_grey_in_one_channel_is_grey_in_three(saved, name, convention):
