@@ -11,7 +11,6 @@ from radstart.cli import main
 from radstart.core.errors import RadstartError
 from radstart.core.progress import Progress
 from radstart.curation import inspect_dataset
-from radstart.curation.featured import ALTERED
 from radstart.dataset import open_dataset
 from radstart.ingest.engine import Engine
 from radstart.ingest.pipeline import Reading, Source, build
@@ -328,6 +327,7 @@ def seen(monkeypatch):
     monkeypatch.setattr("radstart.curation.featured._features", features)
 
 
+@pytest.mark.slow
 def test_features_find_copies_that_hashes_miss(tmp_path, weights, seen):
     path = hidden(tmp_path)
     plain = facts_of(path)
@@ -352,6 +352,7 @@ def test_features_find_copies_that_hashes_miss(tmp_path, weights, seen):
     assert facts["blocking"] == []
 
 
+@pytest.mark.slow
 def test_features_are_kept_and_a_network_that_sees_nothing_suspects_nothing(tmp_path, weights):
     path = hidden(tmp_path)
     found = facts_of(path, features=f"net=file:{weights}")["feature_copies"]
@@ -365,7 +366,10 @@ def test_features_are_kept_and_a_network_that_sees_nothing_suspects_nothing(tmp_
     assert (few["feature_copies"]["threshold"], few["feature_copies"]["examples"]) == (None, [])
 
 
+@pytest.mark.slow
 def test_the_altered_copies_are_what_they_are_called():
+    from radstart.curation.featured import ALTERED
+
     image = texture(0)
     mirrored, contrast, cropped, turned = (alter(image, 96) for alter in ALTERED.values())
     assert np.array_equal(mirrored[:, ::-1], image)
@@ -377,6 +381,7 @@ def test_the_altered_copies_are_what_they_are_called():
     assert np.abs(back.astype(int) - image)[20:76, 20:76].mean() < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["random", "moments:x"])
 def test_features_of_random_values_are_refused(tmp_path, start):
     path = made(tmp_path, clean(8))
@@ -385,6 +390,7 @@ def test_features_of_random_values_are_refused(tmp_path, start):
     assert not (path / "inspect").exists()
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_features_found(tmp_path, weights, seen, capsys):
     path = hidden(tmp_path)
     with pytest.raises(SystemExit) as done:
