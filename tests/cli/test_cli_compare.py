@@ -194,6 +194,7 @@ def test_a_studys_file_asks_the_same_question(cli, small, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_the_same_command_continues_what_python_began(cli, words, small):
     """Command line and Python build the same question: nothing is done again."""
     before = snapshot(small / "runs")

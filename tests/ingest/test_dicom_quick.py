@@ -67,6 +67,7 @@ def test_every_file_that_pydicom_brings(monkeypatch):
     assert sum(both(path, monkeypatch) for path in files) >= 30
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_every_real_file(monkeypatch):
     if not (SHARED / "dicom_samples_mixed").is_dir():

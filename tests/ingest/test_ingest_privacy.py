@@ -205,6 +205,7 @@ def test_the_search_finds_what_is_planted(archive, tmp_path):
     assert os.sep in str(Path(archive))
 
 
+@pytest.mark.slow
 def test_a_study_of_a_folder_keeps_the_table_s_names_and_no_header_s(tmp_path, home):
     folder = tmp_path / "images"
     lines = ["image,label"]
