@@ -207,7 +207,7 @@ def _features(
 
 
 def _whitened(features: Floats) -> Floats:
-    """Return features of unit length in which every direction has about the same variance."""
+    """Make features, in place, ones of unit length whose directions vary about alike."""
     mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
     spread = np.zeros((features.shape[1],) * 2)
     for start in range(0, len(features), _TILE):
@@ -216,11 +216,11 @@ def _whitened(features: Floats) -> Floats:
     values, axes = np.linalg.eigh(spread / len(features))
     scale = np.sqrt(np.maximum(values, 0) + _ADDED * max(float(values.mean()), 1e-12))
     turn = (axes / scale).astype(np.float32)
-    white = np.concatenate(
-        [(features[s : s + _TILE] - mean) @ turn for s in range(0, len(features), _TILE)]
-    )
-    white /= np.maximum(np.linalg.norm(white, axis=1, keepdims=True), np.float32(1e-6))
-    return np.asarray(white, np.float32)
+    for start in range(0, len(features), _TILE):
+        white = (features[start : start + _TILE] - mean) @ turn
+        white /= np.maximum(np.linalg.norm(white, axis=1, keepdims=True), np.float32(1e-6))
+        features[start : start + _TILE] = white
+    return features
 
 
 def _threshold(likeness: Floats) -> float | None:
