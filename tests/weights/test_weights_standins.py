@@ -64,7 +64,9 @@ def _assert_recognised(entry, standin, proof):
     assert receipt.origin == entry.origin or (
         entry.origin in SAME_NAMES and receipt.origin == "timm" and receipt.renamed == 0
     )
-    assert receipt.switches == proof.receipt.switches
+    own = proof.receipt.switches
+    said = {"img_size": standin.size} if own.get("img_size") == standin.size else {}  # by the entry
+    assert {**said, **receipt.switches} == own
     ours, theirs = model.state_dict(), proof.model.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
