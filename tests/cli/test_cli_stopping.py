@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -38,3 +40,15 @@ def test_a_stop_is_one_line_that_says_how_to_go_on(cli, images, weights, tmp_pat
     assert err.splitlines()[-1] == "radstart: stopped; the same command continues"
     assert not (tmp_path / "s" / "claims").exists()
     assert cli(*words)[0] == 0
+
+
+@pytest.mark.slow
+def test_nobody_needs_to_listen(tmp_path):
+    """With its output closed, as services start what they start, an ingest does its work."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("no image")
+    words = ["ingest", tmp_path / "in", "--out", tmp_path / "out", "--key", tmp_path / "key"]
+    run = [sys.executable, "-m", "radstart.cli", *words, "--workers", "1"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *run], check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "out" / "dataset.toml").is_file()
