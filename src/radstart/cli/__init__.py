@@ -52,9 +52,8 @@ def version_only(version: bool = typer.Option(False, "--version", help="Print it
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors of the person at the keyboard are one line and exit code 2."""
     if sys.stdout is None or sys.stderr is None:  # closed by whoever starts it: nobody reads
-        sys.stdout, sys.stderr = (
-            stream or open(os.devnull, "w", encoding="utf-8") for stream in (sys.stdout, sys.stderr)
-        )
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     # Threads that spin while they wait for each other slow a shared machine down.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     with suppress(ValueError):  # in the main thread only
