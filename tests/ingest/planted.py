@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from dicom_files import ct, element, encoded, enhanced, item
 from PIL import Image, PngImagePlugin
+from pydicom.datadict import DicomDictionary
 from pydicom.sequence import Sequence
 
 MARK = "zqmark"
@@ -117,6 +118,34 @@ def _dicom(folder):
     write(folder / "strange.dcm", encoded(patient(1, **strange)))
 
 
+def _every(folder):
+    """Write files with every element that DICOM's dictionary has, but those of pixels."""
+    number = {"DA": "19530417", "TM": "053041", "DT": "20190823053041", "DS": "999.4242",
+              "IS": "7741826", "UL": 7741826, "SL": 7741826, "FD": 999.4242}  # fmt: skip
+    code = word("bytes!").encode()
+    for k, syntax in enumerate(("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")):
+        made = patient(k)
+        for tag, (vr, _, _, _, _) in DicomDictionary.items():
+            outside = tag >> 16 in (0x0000, 0x0002, 0x0004, 0x0028, 0x5200, 0x7FE0, 0xFFFE)
+            if outside or tag in made:
+                continue
+            if vr == "SQ":
+                inner = item(PatientName=word("nest"), StudyDate="19530417", StudyInstanceUID=UID)
+                made.add_new(tag, vr, Sequence([inner]))
+            elif vr == "UI":
+                made.add_new(tag, vr, f"{UID}.{tag}")
+            elif vr in number:
+                made.add_new(tag, vr, number[vr])
+            elif vr in ("OB", "OW", "UN"):
+                made.add_new(tag, vr, code)
+            elif vr in ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"):
+                made.add_new(tag, vr, word(f"{tag:X}"))
+        made.ICCProfile, made.ColorSpace = code, word("SPACE")
+        made.SliceThickness, made.Laterality = "2.5", ""
+        folder.mkdir(exist_ok=True)
+        (folder / f"every{k}.dcm").write_bytes(encoded(made, syntax))
+
+
 def _broken_dicom(folder):
     whole = encoded(patient(0))
     write(folder / f"{word('cut')}.dcm", whole[:-200])
@@ -194,6 +223,7 @@ def write(path, content):
 def plant(folder: Path) -> Path:
     """Write the archive; return the folder."""
     _dicom(folder / word("export"))
+    _every(folder / "every")
     _broken_dicom(folder / "broken")
     _others(folder / word("others"))
     return folder
