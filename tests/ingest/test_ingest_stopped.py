@@ -171,11 +171,12 @@ def test_a_source_that_changes_after_a_stop_is_read_as_it_is_then(source, tmp_pa
         assert made(out) == made(fresh)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "leaves"),
     [
         ("read_part", "an empty folder"),
-        pytest.param("scan_files", "nothing", marks=pytest.mark.slow),
+        ("scan_files", "nothing"),
     ],
 )
 def test_a_source_that_goes_away_is_gone_on_with(source, tmp_path, monkeypatch, phase, leaves):
