@@ -71,7 +71,7 @@ def link_dataset(
         temporary.rename(out)
     except OSError as error:
         raise RadstartError(
-            "cannot write the dataset", str(out), os_reason(error), "free space or choose --out"
+            "cannot write the dataset", str(out), os_reason(error), "free space, or write somewhere else"
         ) from error
     except RadstartError as error:
         error.where = error.where.replace(str(temporary), str(out))

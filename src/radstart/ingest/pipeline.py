@@ -126,7 +126,7 @@ def build(
                     _make(out, source, reading, names, check, mark, progress)
     except OSError as error:
         raise RadstartError(
-            "cannot write the dataset", str(out), os_reason(error), "free space or choose --out"
+            "cannot write the dataset", str(out), os_reason(error), "free space, or write somewhere else"
         ) from error
     finally:
         _clear(out)
