@@ -141,7 +141,7 @@ def injected(call, number):
     return make
 
 
-FREE = "free space, or write somewhere else"
+FREE = "free space or choose another place"
 DISKS = [
     Case("disk-full", "a disk of 16 kB", lambda work: on_a_disk(work, "size=16k"),
          "cannot write (got No space left on device)", FREE, needs="mount"),

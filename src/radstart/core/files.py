@@ -41,7 +41,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         sync(path.parent)  # POSIX keeps the name in the folder
     except OSError as error:
         raise RadstartError(
-            "cannot write", str(path), os_reason(error), "free space, or write somewhere else"
+            "cannot write", str(path), os_reason(error), "free space or choose another place"
         ) from error
     finally:
         with suppress(OSError):

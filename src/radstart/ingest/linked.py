@@ -71,7 +71,10 @@ def link_dataset(
         temporary.rename(out)
     except OSError as error:
         raise RadstartError(
-            "cannot write the dataset", str(out), os_reason(error), "free space, or write somewhere else"
+            "cannot write the dataset",
+            str(out),
+            os_reason(error),
+            "free space or choose another place",
         ) from error
     except RadstartError as error:
         error.where = error.where.replace(str(temporary), str(out))

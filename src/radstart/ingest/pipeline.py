@@ -126,7 +126,10 @@ def build(
                     _make(out, source, reading, names, check, mark, progress)
     except OSError as error:
         raise RadstartError(
-            "cannot write the dataset", str(out), os_reason(error), "free space, or write somewhere else"
+            "cannot write the dataset",
+            str(out),
+            os_reason(error),
+            "free space or choose another place",
         ) from error
     finally:
         _clear(out)

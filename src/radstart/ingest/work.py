@@ -227,7 +227,7 @@ def _forget(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise RadstartError(
-            "cannot write", str(path), os_reason(error), "free space, or write somewhere else"
+            "cannot write", str(path), os_reason(error), "free space or choose another place"
         ) from error
 
 
