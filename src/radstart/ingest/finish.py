@@ -27,7 +27,7 @@ _TABLE = ("label", *_HASHED, "sex", "split", "fold", "modality", "anatomy", "vie
 def read_parts(tables: Sequence[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the pictures of all parts, with their shard, and the images that gave none."""
     read = [PART_SCHEMA.empty_table(), *map(pq.read_table, tables)]
-    found = pa.concat_tables(read).to_pandas()
+    found = pa.concat_tables(read).combine_chunks().to_pandas()
     found["shard"] = np.repeat(np.arange(len(read)) - 1, [len(table) for table in read])
     refused = found["reason"].notna()
     return found[~refused].reset_index(drop=True), found[refused].reset_index(drop=True)

@@ -280,7 +280,7 @@ def _scanned(
         for _, count in run(engine, scan_files, todo):
             shown.advance(count)
     tables = [SCAN_SCHEMA.empty_table(), *(pq.read_table(task.table) for task in tasks)]
-    images: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    images: pd.DataFrame = pa.concat_tables(tables).combine_chunks().to_pandas()
     _check_there(images[images["reason"].notna()], todo, wanted)
     return images
 

@@ -56,9 +56,10 @@ def arrange(images: pd.DataFrame, rule: str) -> tuple[pd.DataFrame, Mapping[str,
     taken = np.ones(len(images), bool)
     choose(1, "all" if rule == MASKED else rule)  # the rule is known
     if rule not in ("all", MASKED):
-        for members in images[volume >= 0].groupby("volume").indices.values():
-            rows = np.flatnonzero(volume >= 0)[members]
-            rows = rows[np.argsort(place[rows])]
+        order = np.lexsort((place, volume))
+        order = order[volume[order] >= 0]
+        ends = np.flatnonzero(np.diff(volume[order])) + 1
+        for rows in np.split(order, ends) if order.size else ():
             taken[rows] = False
             taken[rows[choose(len(rows), rule)]] = True
         notes = {**notes, "slices_not_chosen": int((~taken).sum())}

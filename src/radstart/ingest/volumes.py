@@ -95,9 +95,10 @@ def group(rows: pd.DataFrame) -> pd.DataFrame:
     alone[scouts] = "a localiser"
     usable = np.flatnonzero(known & named & ~scouts)
     order = _ranks(rows)
+    geometry = np.hstack([cosines, spacing])
     taken = 0
     for series in _parts(rows, ("patient", "series", "rows", "cols"), usable):
-        for same in _alike(np.hstack([cosines, spacing])[series], series):
+        for same in _alike(geometry[series], series):
             if len(same) < 2:
                 alone[same] = "the only one of its geometry in the series"
                 continue
@@ -150,15 +151,19 @@ def stack_of(
 
 def stacks(rows: pd.DataFrame, grouped: pd.DataFrame) -> dict[int, Stack]:
     """Return volume -> what it is like, of what `group` gave for `rows`."""
+    volume, place = (grouped[name].to_numpy(np.int64) for name in ("volume", "place"))
+    along = grouped["along"].to_numpy(float)
+    positions = _floats(rows["position"], 3)
+    thickness = np.full(len(rows), np.nan)
+    if "thickness" in rows:
+        thickness = pd.to_numeric(rows["thickness"]).to_numpy(float, na_value=np.nan)
+    order = np.lexsort((place, volume))
+    order = order[volume[order] >= 0]
     out = {}
-    inside = grouped[grouped["volume"] >= 0].sort_values(["volume", "place"])
-    for volume, part in inside.groupby("volume", sort=True):
-        chosen = rows.loc[part.index]
-        positions = _floats(chosen["position"], 3)
-        thick = pd.to_numeric(chosen["thickness"]).median() if "thickness" in chosen else np.nan
-        known = float(thick) if np.isfinite(thick) and thick > 0 else None
-        along = part["along"].to_numpy(float)
-        out[int(str(volume))] = stack_of(along, positions, known)
+    for part in np.split(order, np.flatnonzero(np.diff(volume[order])) + 1) if order.size else []:
+        thick = thickness[part][np.isfinite(thickness[part])]
+        known = float(np.median(thick)) if thick.size and np.median(thick) > 0 else None
+        out[int(volume[part[0]])] = stack_of(along[part], positions[part], known)
     return out
 
 
@@ -217,7 +222,7 @@ def _parts(
     rows: pd.DataFrame, names: Sequence[str], which: NDArray[np.int64]
 ) -> Iterator[NDArray[np.int64]]:
     """Yield the row numbers of every combination of values, in the order of the rows."""
-    keys = rows.iloc[which][list(names)].reset_index(drop=True)
+    keys = pd.DataFrame({name: rows[name].array.take(which) for name in names})
     for inside in keys.groupby(list(names), sort=False, dropna=False).indices.values():
         yield which[inside]
 
