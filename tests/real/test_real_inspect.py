@@ -79,7 +79,7 @@ def test_copies_that_no_hash_finds_are_found_by_features(tmp_path):
     wanted = []
     for path in sorted(files.iterdir()):
         values = {"label": "x", "patient": patient.get(path.name) or path.name}
-        wanted.append(Wanted(path, path.name, 0, path.stat().st_size, 0, 0, values))
+        wanted.append(Wanted(str(path), path.name, 0, path.stat().st_size, 0, 0, values))
     source = Source(tuple(wanted), (), "set", "label")
     reading = Reading(engine=Engine(workers=0))
     path = build(
