@@ -5,6 +5,8 @@ import fcntl
 import functools
 import os
 import re
+import shutil
+import subprocess
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: bit-identity, and a shared machine
 
@@ -254,3 +256,24 @@ def cli(capsys):
         return end.value.code, out, err
 
     return run
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a function options ("size=3m", "ro") -> a file system; called again, it is changed."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = []
+
+    def mount(options):
+        how = ["-o", f"remount,{options}"] if mounted else ["-t", "tmpfs", "-o", options, "tmpfs"]
+        able = shutil.which("mount") is not None
+        command = ["mount", *how, folder]
+        if not able or subprocess.run(command, check=False, capture_output=True).returncode:
+            pytest.skip("SKIPPED: no file system can be mounted here: NOT TESTED on a full disk")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)

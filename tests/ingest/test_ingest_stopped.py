@@ -228,32 +228,12 @@ def test_a_worker_in_the_middle_of_a_file_ends_with_its_ingest(source, tmp_path,
         time.sleep(0.05)
 
 
-@pytest.fixture
-def disk(tmp_path):
-    """Return a function (options) that mounts, or mounts again, a small file system."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = []
-
-    def mount(options):
-        how = ["-o", f"remount,{options}"] if mounted else ["-t", "tmpfs", "-o", options, "tmpfs"]
-        able = shutil.which("mount") is not None
-        if not able or subprocess.run(["mount", *how, folder], check=False).returncode:
-            pytest.skip("SKIPPED: no file system can be mounted here: NOT TESTED on a disk")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    if mounted:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 @pytest.mark.slow
-def test_a_disk_that_is_full_or_read_only_costs_a_line_and_a_call(source, tmp_path, disk):
+def test_a_disk_that_is_full_or_read_only_costs_a_line_and_a_call(source, tmp_path, small_disk):
     key, refused = tmp_path / "key", 0
     assert call(source, tmp_path / "reference", key)[0] == 0
     for pages in range(2, 64, 6):
-        out = disk(f"size={4 * pages}k") / "out"
+        out = small_disk(f"size={4 * pages}k") / "out"
         code, err = call(source, out, key)
         if code == 0:
             break
@@ -267,7 +247,7 @@ def test_a_disk_that_is_full_or_read_only_costs_a_line_and_a_call(source, tmp_pa
     assert refused > 2
     assert made(out) == made(tmp_path / "reference")
     shutil.rmtree(out)
-    disk("ro")
+    small_disk("ro")
     code, err = call(source, out, key)
     assert (code, err.splitlines()[-1].startswith("radstart: ")) == (2, True)
     assert "Read-only file system" in err

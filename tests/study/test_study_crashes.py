@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -88,44 +87,20 @@ def test_a_disk_that_is_full_from_any_moment_on_loses_nothing(found):
     assert continued(found, "full") >= 1
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """Return a function megabytes -> a file system of that size; remounted when called again."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = []
-
-    def mount(megabytes):
-        how = ["-o", f"remount,size={megabytes}m"] if mounted else ["-t", "tmpfs", "-o"]
-        how += [] if mounted else [f"size={megabytes}m", "tmpfs"]
-        able = shutil.which("mount") is not None
-        if (
-            not able
-            or subprocess.run(["mount", *how, folder], check=False, capture_output=True).returncode
-        ):
-            pytest.skip("SKIPPED: no file system can be mounted here, so none can be filled")
-        mounted.append(folder)
-        return folder
-
-    yield mount
-    if mounted:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 @pytest.mark.slow
 def test_a_study_goes_on_when_its_disk_has_room_again(cli, small_disk, images, weights, quick):
     """A real disk that is full: one line and exit 2, no half-written file, then the answer."""
     words = [
         *("compare", images, "--arms", f"w=file:{weights}", "--image-size", 32, "--seeds", 2),
-        *("--numerics", "fp32", "--epochs", 4, "--out", small_disk(3) / "study"),
+        *("--numerics", "fp32", "--epochs", 4, "--out", small_disk("size=3m") / "study"),
     ]
     code, out, err = cli(*words)
 
     assert (code, out) == (2, "")
     assert "No space left" in err.splitlines()[-1]
     assert "Traceback" not in err
-    assert not list((small_disk(3) / "study").rglob("*.tmp"))
-    small_disk(60)
+    assert not list((small_disk("size=3m") / "study").rglob("*.tmp"))
+    small_disk("size=60m")
     code, out, _ = cli(*words)
     assert code == 0
     assert "report" in out
