@@ -93,7 +93,7 @@ def _sets(found: Sequence[Facts] | None, beside: str, shown: Mapping[str, str]) 
             continue
         tiles = [
             {"image": image, "said": text, "picture": shown.get(image)}
-            for image, text in zip(images, said, strict=False)
+            for image, text in zip(images, said, strict=True)
         ]
         sets.append({**one, "how": _how(one), "tiles": tiles})
     return {"sets": sets, "all": found[:MOST], "count": len(found)}
@@ -102,7 +102,7 @@ def _sets(found: Sequence[Facts] | None, beside: str, shown: Mapping[str, str]) 
 def _named(images: Sequence[Any], said: Sequence[Any]) -> list[dict[str, Any]]:
     """Return what is said of the images of one picture, each with its first images."""
     own: dict[Any, list[Any]] = {}
-    for image, text in zip(images, said, strict=False):
+    for image, text in zip(images, said, strict=True):
         own.setdefault(text, []).append(image)
     return [
         {"said": text, "images": names[:FIRST], "more": max(0, len(names) - FIRST)}
