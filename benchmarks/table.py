@@ -4,9 +4,9 @@
     python benchmarks/table.py --run [NAME ...]   run all benchmarks (or these) first
     python benchmarks/table.py --write            put both into their pages
 
-All of them take about ten minutes on two idle cores. Each runs in a process of its own, and each
+All of them take about twenty minutes on two idle cores. Each runs in a process of its own, and each
 compares things within one run only; NAME is one of input, loop, numerics, frozen, paired, start,
-weights, headers, hashes, split, ingest (which takes ten minutes more, and 3 GB of disk).
+weights, headers, hashes, split, ingest (which takes half of the time, and 3 GB of disk).
 """
 
 import argparse
